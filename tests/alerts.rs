@@ -1,5 +1,5 @@
-//! The alerts of `docs/alerts-jobs.yml` and `docs/alerts-narthex.yml`, by the real promtool; and that what those
-//! of narthex and `docs/grafana-dashboard.json` ask for is what narthex shows.
+//! Tests the alerts of `docs/alerts-jobs.yml` and `docs/alerts-narthex.yml` with the real promtool. Also checks that
+//! narthex has every metric that its alerts and `docs/grafana-dashboard.json` use.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +19,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap()
 }
 
-/// The alerts of `docs/alerts-NAME.yml` fire when they should and not otherwise, as the real promtool sees it.
+/// Runs promtool's tests of `docs/alerts-NAME.yml`: the alerts fire when they should and not otherwise.
 fn fire(name: &str) {
     let Some(peers) = support::peers() else { return };
     let tests = repository().join(format!("tests/alerts-{name}.test.yml"));
@@ -28,7 +28,8 @@ fn fire(name: &str) {
     assert!(output.status.success() && text.contains("SUCCESS"), "{text}");
 }
 
-/// All `count` of them are tested, firing, and quiet where a line says so that begins with `quiet`.
+/// Checks that all `count` alerts have a test in which they fire, and one in which they don't: a line that begins with
+/// `quiet`.
 fn are_tested(name: &str, count: usize, quiet: &str) {
     let (rules, tests) =
         (read(&format!("docs/alerts-{name}.yml")), read(&format!("tests/alerts-{name}.test.yml")));
@@ -53,25 +54,25 @@ fn each_alert_of_narthex_fires_when_it_should_and_not_otherwise() {
 }
 
 #[test]
-fn no_alert_of_jobs_is_left_untested() {
+fn each_alert_of_jobs_is_tested() {
     are_tested("jobs", 14, "");
 }
 
 #[test]
-fn no_alert_of_narthex_is_left_untested() {
+fn each_alert_of_narthex_is_tested() {
     are_tested("narthex", 24, "{eval_time: 1h40m, ");
 }
 
-/// Names of metrics in a query: all words that begin as the names of narthex' metrics do.
+/// The names of narthex' metrics in a query: all words that begin like them.
 fn metrics_in(query: &str) -> impl Iterator<Item = &str> {
     let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | ':')));
     words.filter(|word| ["narthex_", "prometheus_", "process_"].iter().any(|begin| word.starts_with(begin)))
 }
 
-/// Names of the series that narthex shows.
+/// The names of the series on narthex' page.
 fn shown() -> BTreeSet<String> {
     let receiver = FakeReceiver::start();
-    // With an input that has metrics of its own.
+    // With an input that has its own metrics.
     let folder = tempfile::tempdir().unwrap();
     let inputs =
         "graphite: {listen: '127.0.0.1:0', max_series: 1000000}\nstatsd: {listen_udp: '127.0.0.1:0'}\n";
@@ -85,7 +86,7 @@ fn shown() -> BTreeSet<String> {
 }
 
 #[test]
-fn each_metric_that_alerts_and_dashboard_ask_for_is_shown() {
+fn each_metric_of_alerts_and_dashboard_exists() {
     let shown = shown();
     let rules = read("docs/alerts-narthex.yml");
     let dashboard: Value = serde_json::from_str(&read("docs/grafana-dashboard.json")).unwrap();
@@ -116,7 +117,7 @@ fn each_metric_that_alerts_and_dashboard_ask_for_is_shown() {
 }
 
 #[test]
-fn a_real_prometheus_understands_each_query_of_the_dashboard() {
+fn prometheus_accepts_each_query_of_the_dashboard() {
     let Some(peers) = support::peers() else { return };
     let prometheus = support::Prometheus::start(&peers, support::prometheus::Options::receiver());
     let narthex = Narthex::start(PROGRAM, &["--to", &prometheus.write_url(), "--instance", "i"]);
@@ -127,7 +128,7 @@ fn a_real_prometheus_understands_each_query_of_the_dashboard() {
     let dashboard: Value = serde_json::from_str(&read("docs/grafana-dashboard.json")).unwrap();
     for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().into_iter().flatten() {
-            // As Grafana fills in what stands for the choices of whoever looks.
+            // Variables are replaced like Grafana does for the user's choices.
             let query = target["expr"].as_str().unwrap();
             let query = query.replace("$instance", "i").replace("$destination", ".*");
             let query = query.replace("$__rate_interval", "5m");

@@ -1,6 +1,6 @@
-//! What pushes today can push to narthex: promtool, a Prometheus, a vmagent and the client libraries of
-//! four languages do, and a real Prometheus behind narthex then has the same as the pusher itself, or as
-//! one that the pusher reached without narthex.
+//! Pushes to narthex with programs that push today: promtool, a Prometheus, a vmagent and the client libraries of four
+//! languages. A real Prometheus behind narthex must then have the same samples as the client itself, or as a Prometheus
+//! that the client reached without narthex.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,8 +20,8 @@ use support::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// A series' stored points, floats by their bits (of which the API loses none, but of a NaN), histograms
-/// as the API shows them.
+/// The stored points of a series: floats by their bits (the API loses none, except of a NaN), histograms as the API
+/// returns them.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Points {
     floats: Vec<(i64, u64)>,
@@ -36,8 +36,8 @@ fn points(all: Vec<RawSeries>) -> BTreeMap<Labels, Points> {
     all.iter().map(|series| (series.labels.clone(), points(series))).collect()
 }
 
-/// Whether `there` has the series of `wanted`, no others, and of each exactly the points of `wanted`, up
-/// to the last of those: the pusher goes on.
+/// Checks that `there` has exactly the series of `wanted`, and for each series exactly the points of `wanted` up to the
+/// last of them. The client may have pushed more since then.
 fn same(wanted: &BTreeMap<Labels, Points>, there: &BTreeMap<Labels, Points>) -> Result<(), String> {
     let names = |of: &BTreeMap<Labels, Points>| of.keys().cloned().collect::<BTreeSet<_>>();
     let (want, have) = (names(wanted), names(there));
@@ -62,7 +62,7 @@ fn same(wanted: &BTreeMap<Labels, Points>, there: &BTreeMap<Labels, Points>) -> 
     Ok(())
 }
 
-/// narthex with nothing of its own to push, in front of `prometheus`.
+/// Starts narthex without its own metrics, with `prometheus` as its destination.
 fn in_front_of(prometheus: &Prometheus) -> Narthex {
     Narthex::start(PROGRAM, &["--to", prometheus.url(), "--collect", "none"])
 }
@@ -73,7 +73,7 @@ fn run(mut command: Command) {
     assert!(output.status.success(), "{command:?}: {}: {said}", output.status);
 }
 
-/// A job that scrapes `address` twice a second, as Prometheus and vmagent both read it.
+/// The configuration of a job that scrapes `address` twice a second, for Prometheus and vmagent.
 fn scrape(job: &str, address: &str, more: &str) -> String {
     format!(
         "scrape_configs:\n- job_name: {job}\n  scrape_interval: 500ms\n  scrape_timeout: 500ms\n{more}  static_configs:\n  - targets: ['{address}']\n"
@@ -118,7 +118,7 @@ fn promtool_pushes_the_same_through_narthex_as_directly() {
     wait_for("the same through narthex", SOON, || same(&wanted, &points(prometheus.raw(selector, "10m"))));
 }
 
-/// The exemplars of a job, each as its series, its labels, value and time.
+/// The exemplars of a job, each as text with its series, labels, value and time.
 fn exemplars(prometheus: &Prometheus, job: &str) -> BTreeSet<String> {
     let now = now_ms() / 1000;
     let query = support::http::encode(&format!("{{job=\"{job}\"}}"));
@@ -135,7 +135,7 @@ fn exemplars(prometheus: &Prometheus, job: &str) -> BTreeSet<String> {
 
 /// A Prometheus scrapes floats, classic and native histograms and exemplars, and writes them to narthex.
 #[test]
-fn a_prometheus_writes_through_narthex_what_it_has_itself() {
+fn a_prometheus_writes_all_its_samples_through_narthex() {
     let Some(peers) = support::peers() else { return };
     // Histograms with custom buckets exist in 2.0 only.
     for (message, custom) in [("prometheus.WriteRequest", false), ("io.prometheus.write.v2.Request", true)] {
@@ -163,7 +163,7 @@ fn a_prometheus_writes_through_narthex_what_it_has_itself() {
         let wanted = points(scraper.raw(selector, "10m"));
         let wanted_exemplars = exemplars(&scraper, "target");
 
-        // What was to be tested is there at all.
+        // Checks that the tested kinds of points exist.
         let histograms = |name: &str| {
             let found = wanted.iter().filter(|(labels, _)| labels["__name__"] == name);
             found.map(|(_, points)| points.histograms.len()).sum::<usize>()
@@ -196,7 +196,7 @@ fn a_prometheus_writes_through_narthex_what_it_has_itself() {
     }
 }
 
-/// A vmagent sends what it scrapes to narthex by its own protocol, and to a Prometheus by Prometheus'.
+/// A vmagent writes scraped samples to narthex by its own protocol, and to a Prometheus by that of Prometheus.
 #[test]
 fn a_vmagent_writes_the_same_through_narthex_as_directly() {
     let Some(peers) = support::peers() else { return };
@@ -232,12 +232,12 @@ fn a_vmagent_writes_the_same_through_narthex_as_directly() {
         assert!(found[0].1.floats.iter().all(|(_, bits)| *bits == value.to_bits()), "{found:?}");
     }
     wait_for("the same through narthex", SOON, || same(&wanted, &points(prometheus.raw(selector, "10m"))));
-    // It speaks zstd until a receiver refuses it.
+    // It uses zstd until a receiver refuses it.
     let downgraded = vmagent.process.lines().into_iter().find(|line| line.contains("owngrad"));
     assert_eq!(downgraded, None);
 }
 
-/// What a job pushed, as a query shows it now: values by their bits, but for the time of the push.
+/// The values of a job as a query returns them now, by their bits, except for the time of the push.
 fn pushed(prometheus: &Prometheus, job: &str) -> BTreeMap<Labels, u64> {
     let all = prometheus.query(&format!("{{job=\"{job}\"}}"));
     let bits = |sample: &support::Sample| match &*sample.labels["__name__"] {
@@ -251,10 +251,11 @@ fn pushed(prometheus: &Prometheus, job: &str) -> BTreeMap<Labels, u64> {
     all.iter().map(|sample| (sample.labels.clone(), bits(sample))).collect()
 }
 
-/// The library pushes to narthex and to the Pushgateway, which a Prometheus scrapes: after each step both
-/// Prometheus have the same.
+/// The library pushes to narthex and to the Pushgateway, which a Prometheus scrapes. After each step both Prometheus
+/// servers have the same.
 ///
-/// Each trace of `traces` arrives with an exemplar: the Pushgateway exposes none, so these have no comparison.
+/// Each trace of `traces` arrives with an exemplar. The Pushgateway exposes no exemplars, so there is no comparison for
+/// them.
 fn library_pushes_as_to_the_pushgateway(
     client: Client,
     program: &str,
@@ -292,7 +293,7 @@ fn library_pushes_as_to_the_pushgateway(
             if shown.is_empty() {
                 Ok(wanted.clone())
             } else {
-                Err(format!("series, what is there, what was wanted: {shown:?}"))
+                Err(format!("series, actual, expected: {shown:?}"))
             }
         })
     };
@@ -315,7 +316,7 @@ fn library_pushes_as_to_the_pushgateway(
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} of {there:?}")) }
     });
 
-    // Of the one family that is in it, this replaces all series; the others stay.
+    // This replaces all series of the one family in it; the others are kept.
     act("pushadd");
     let is_new = |labels: &Labels| labels.get("what").is_some_and(|what| what == "new");
     let second = compare("what was added", &|there| there.keys().any(is_new));

@@ -1,5 +1,5 @@
-//! A data folder that was damaged while narthex was not running: it starts, delivers all that can be read,
-//! says what can't, and goes on as before.
+//! A data folder that was damaged while narthex was not running: narthex starts, delivers all readable samples, reports
+//! the unreadable ones, and continues normally.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,20 +15,20 @@ use support::wire::{self, Series, Version};
 use support::{FakeReceiver, Labels, Narthex, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
-/// A segment for each start.
+/// One segment for each start.
 const SEGMENTS: usize = 5;
 const PUSHES: usize = 40;
 const SERIES: usize = 50;
 const SAMPLES: usize = 20;
-/// Samples of a push, which is a record of its own.
+/// Samples of a push. Each push is one record.
 const PUSH: usize = SERIES * SAMPLES;
-/// The most pushes that a damaged page costs: those in it, and those that run across its ends.
+/// The maximum of pushes that a damaged page costs: those in it, and those that cross its ends.
 const PUSHES_OF_PAGE: usize = 5;
 
-/// A data folder as it was left by a kill, and what was acknowledged.
+/// A data folder after a kill, and the acknowledged samples.
 struct Made {
     folder: tempfile::TempDir,
-    /// By segment: series and times.
+    /// Series and times by segment.
     acked: Vec<BTreeSet<(Labels, i64)>>,
     groups: usize,
 }
@@ -59,7 +59,7 @@ fn push(narthex: &Narthex, first: i64, dice: &mut fastrand::Rng) -> BTreeSet<(La
     series.into_iter().flat_map(pairs).collect()
 }
 
-/// A log of some segments that nobody has taken yet.
+/// Creates a log of several segments that have not been delivered.
 fn make() -> Made {
     let folder = tempfile::tempdir().unwrap();
     let receiver = FakeReceiver::start();
@@ -107,11 +107,11 @@ fn positions(data: &Path) -> PathBuf {
     all.next().unwrap().unwrap().path()
 }
 
-/// What a kind of damage may cost of a segment, in samples.
+/// The maximum loss in a segment by a kind of damage.
 #[derive(Debug, Clone, Copy)]
 enum Cost {
     Nothing,
-    /// So many pages.
+    /// This number of pages.
     Pages(usize),
     Whole,
 }
@@ -119,11 +119,11 @@ enum Cost {
 struct Case {
     name: &'static str,
     damage: fn(&Path),
-    /// Per segment.
+    /// By segment.
     costs: [Cost; SEGMENTS],
-    /// What narthex must say, in one line each.
+    /// The texts that narthex must log, each in its own line.
     says: &'static [&'static str],
-    /// What must be set aside: how the names go on behind their number.
+    /// The files that must be quarantined: the rest of their names after the number.
     aside: &'static [&'static str],
 }
 
@@ -204,14 +204,14 @@ const CASES: &[Case] = &[
         aside: &["positions-"],
     },
     Case {
-        name: "a file of positions full of rubbish",
+        name: "a file of positions with corrupt bytes",
         damage: |data| std::fs::write(positions(data), [0xa5; 40_000]).unwrap(),
         costs: [NOTHING; SEGMENTS],
         says: &["saved positions were damaged"],
         aside: &["positions-"],
     },
     Case {
-        name: "a state file full of rubbish",
+        name: "a state file with corrupt bytes",
         damage: |data| std::fs::write(data.join("state"), [0xa5; 8192]).unwrap(),
         costs: [NOTHING; SEGMENTS],
         says: &["state"],
@@ -250,7 +250,8 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Where a segment differs first from what it was, by segment; of those that are as long as they were.
+/// The first position at which a segment differs from its old content, by segment. Only segments with their old length
+/// are compared.
 fn changed(before: &Path, after: &Path) -> Vec<(usize, usize)> {
     let of =
         |data: &Path, number: usize| std::fs::read(data.join(format!("wal/{number:08}"))).unwrap_or_default();
@@ -262,7 +263,7 @@ fn changed(before: &Path, after: &Path) -> Vec<(usize, usize)> {
     (0..SEGMENTS).filter_map(changed).collect()
 }
 
-/// Begin and end of each stretch of a segment that some line names: `…/00000002: 32758 bytes at 65536: …`.
+/// The start and end of each range of a segment that a line names: `…/00000002: 32758 bytes at 65536: …`.
 fn named(lines: &[&String], number: usize) -> Vec<(usize, usize)> {
     let stretch = |line: &&String| {
         let (_, rest) = line.split_once(&format!("/{number:08}: "))?;
@@ -273,7 +274,7 @@ fn named(lines: &[&String], number: usize) -> Vec<(usize, usize)> {
     lines.iter().filter_map(stretch).collect()
 }
 
-/// Starts narthex on the damaged copy and holds what arrives against what may be lost.
+/// Starts narthex on the damaged copy, and compares the received samples with those that may be lost.
 fn check(made: &Made, case: &Case) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -282,7 +283,7 @@ fn check(made: &Made, case: &Case) -> Result<String, String> {
     let changed = changed(&made.folder.path().join("data"), &data);
     let receiver = FakeReceiver::start();
     let narthex = start(folder.path(), &receiver);
-    // Pushed after the start: when it is there, each lane has been read to here.
+    // These samples are pushed after the start. When they arrive, each lane has been read up to here.
     let mut dice = fastrand::Rng::with_seed(8);
     let now = now_ms();
     let last = push(&narthex, now, &mut dice);
@@ -323,8 +324,8 @@ fn check(made: &Made, case: &Case) -> Result<String, String> {
         wrong.push(format!("{tally:?}"));
     }
     let groups = narthex.get("/api/v1/metrics").expect_success().json();
-    // Where the log's end is gone, it is as after a kill in the middle of a commit: what groups remember of pushes whose
-    // samples were there goes with these. At most those of the newest segment.
+    // A log without its end is like one after a kill in the middle of a commit: the groups lose the pushes whose
+    // samples were in the missing part. At most those of the newest segment are lost.
     let lost_at_end = case.aside.contains(&"wal-00000004-from-");
     let least = made.groups - if lost_at_end { made.groups / SEGMENTS } else { 0 };
     let there = groups["data"].as_array().unwrap().len();
@@ -367,7 +368,7 @@ fn check(made: &Made, case: &Case) -> Result<String, String> {
 }
 
 #[test]
-fn what_is_readable_is_delivered_and_what_is_not_is_said() {
+fn readable_samples_are_delivered_and_unreadable_ones_reported() {
     let made = make();
     let mut failed = Vec::new();
     for case in CASES {

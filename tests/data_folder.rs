@@ -1,5 +1,5 @@
-//! The promise about the data folder: one that an earlier narthex left is opened, and everything in it is
-//! delivered. The folders stand in `tests/fixtures`, as they were left by a kill; see the README there.
+//! Tests the promise about the data folder: narthex opens a folder of an earlier version, and delivers everything in
+//! it. The folders are in `tests/fixtures`, in the state after a kill; see the README there.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,14 +19,14 @@ use support::{Answer, FakeReceiver, Labels, Narthex, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// 2026-01-01, in milliseconds since 1970: the samples' times are always the same.
+/// 2026-01-01 in milliseconds since 1970: the times of the samples are always the same.
 const START: i64 = 1_767_225_600_000;
 
 fn fixtures() -> PathBuf {
     repository().join("tests/fixtures")
 }
 
-/// Starts narthex on `data` with one destination, which is known by its name wherever it is.
+/// Starts narthex on `data` with one destination, which is identified by its name at any address.
 fn start(data: &Path, folder: &Path, receiver: &FakeReceiver) -> Narthex {
     let text = format!(
         "remote_write:\n- name: fixture\n  url: {}\n  queue_config:\n    batch_send_deadline: 50ms\n    min_backoff: 30ms\n    max_backoff: 100ms\ncollect:\n  host:\n    collectors: none\n  self: false\n",
@@ -35,7 +35,7 @@ fn start(data: &Path, folder: &Path, receiver: &FakeReceiver) -> Narthex {
     Narthex::start_in(PROGRAM, "run", data, &["--config", &config(folder, &text)])
 }
 
-/// What was pushed as series of this name: ten series, a sample a minute.
+/// Ten series with this name, with one sample a minute.
 fn series(name: &str, minutes: std::ops::Range<i64>) -> Vec<Series> {
     let samples: Vec<_> = minutes.map(|minute| (START + minute * 60_000, minute as f64 + 0.1)).collect();
     (0..10)
@@ -43,7 +43,7 @@ fn series(name: &str, minutes: std::ops::Range<i64>) -> Vec<Series> {
         .collect()
 }
 
-/// A 1.0 request with a native histogram and an exemplar, by hand.
+/// A 1.0 request with a native histogram and an exemplar, encoded by hand.
 fn histogram_request() -> Vec<u8> {
     let number = |out: &mut Vec<u8>, field: u8, number: u64| {
         out.push(field << 3);
@@ -84,7 +84,7 @@ fn first_segment(data: &Path) -> u64 {
 }
 
 /// Makes a fixture: `NARTHEX_MAKE_FIXTURE=tests/fixtures/data-v2 cargo test -p narthex --test data_folder --
-/// --ignored`. Only for a format that is new: those that are there stay.
+/// --ignored`. Only for a new format: existing fixtures are never replaced.
 #[test]
 #[ignore = "makes a fixture"]
 fn make() {
@@ -188,9 +188,9 @@ fn everything_in_a_data_folder_of_version_1_is_delivered() {
     }
     assert_eq!(exemplars, 1);
     assert!(helps.contains(&"When it was done.".to_owned()), "{helps:?}");
-    // What was settled is not sent again.
+    // Delivered and refused samples are not sent again.
     assert!(!there.keys().any(|labels| ["delivered", "refused"].contains(&labels["__name__"].as_str())));
-    // No number is used twice.
+    // No segment number is used twice.
     let newest = wal::dir::segments(&wal::RealFilesystem, &data.join("wal")).unwrap().last().unwrap().number;
     assert!(newest > highest, "{newest} after {highest}");
 }

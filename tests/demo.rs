@@ -1,4 +1,4 @@
-//! `narthex demo` as a newcomer meets it: its JSON, its page in a real browser, and the sink cut off and
+//! `narthex demo` as a new user sees it: its JSON, its page in a real browser, and the sink that is disconnected and
 //! connected again.
 #![allow(
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ fn tell(demo: &Narthex, behaviour: &str) {
 }
 
 #[test]
-fn what_is_collected_arrives_and_is_drawn() {
+fn collected_metrics_arrive_and_are_drawn() {
     let data = tempfile::tempdir().unwrap();
     let demo = demo(data.path());
     wait_until("two collections to arrive", SOON, || count(&demo, "arrived") > 1000);
@@ -56,7 +56,7 @@ fn what_is_collected_arrives_and_is_drawn() {
 }
 
 #[test]
-fn what_is_pushed_is_at_the_sink_within_a_second_or_so() {
+fn pushed_samples_are_at_the_sink_within_seconds() {
     let data = tempfile::tempdir().unwrap();
     let demo = demo(data.path());
     demo.post("/metrics/job/demo", &[], b"my_metric 42\n").expect_success();
@@ -69,7 +69,7 @@ fn what_is_pushed_is_at_the_sink_within_a_second_or_so() {
 }
 
 #[test]
-fn a_sink_that_was_cut_off_gets_everything_when_it_is_back() {
+fn a_disconnected_sink_gets_everything_after_reconnection() {
     let data = tempfile::tempdir().unwrap();
     let demo = demo(data.path());
     wait_until("something to arrive", SOON, || count(&demo, "arrived") > 0);
@@ -91,7 +91,7 @@ fn a_sink_that_was_cut_off_gets_everything_when_it_is_back() {
 }
 
 #[test]
-fn a_sink_that_fails_for_a_while_gets_everything_too() {
+fn a_sink_that_failed_gets_everything_afterwards() {
     let data = tempfile::tempdir().unwrap();
     let demo = demo(data.path());
     tell(&demo, r#"{"fail": 503, "fail_every": 2}"#);
@@ -108,7 +108,7 @@ fn a_sink_that_fails_for_a_while_gets_everything_too() {
 }
 
 #[test]
-fn a_foreign_page_reads_nothing_and_presses_nothing() {
+fn a_foreign_page_can_neither_read_nor_control() {
     let data = tempfile::tempdir().unwrap();
     let demo = demo(data.path());
     let foreign = [("origin", "http://evil.example")];
@@ -120,8 +120,8 @@ fn a_foreign_page_reads_nothing_and_presses_nothing() {
 }
 
 #[test]
-fn where_the_usual_port_is_taken_it_takes_another_and_says_so() {
-    // Whether this takes the port or somebody else has it: it is taken.
+fn a_port_in_use_is_replaced_and_reported() {
+    // The port is in use afterwards: by this test, or by another program already.
     let _taken = std::net::TcpListener::bind("127.0.0.1:9091");
     let demo = support::Process::start(Path::new(PROGRAM), ["demo"]);
     demo.wait_for_line("127.0.0.1:9091 is already in use", SOON);
@@ -132,7 +132,7 @@ fn where_the_usual_port_is_taken_it_takes_another_and_says_so() {
 }
 
 #[test]
-fn its_own_folder_is_removed_at_the_end() {
+fn the_temporary_data_folder_is_removed_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let environment = [("TMPDIR", folder.path().to_str().unwrap())];
     let arguments = ["demo", "--listen", "127.0.0.1:0"];
@@ -144,9 +144,9 @@ fn its_own_folder_is_removed_at_the_end() {
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);
 }
 
-/// The page in a browser. With `NARTHEX_SCREENSHOTS` set to a folder, what it looked like is left there.
+/// Tests the page in a browser. With `NARTHEX_SCREENSHOTS` set to a folder, screenshots are written there.
 #[test]
-fn the_page_shows_the_charts_and_the_cut_and_the_return() {
+fn the_page_shows_charts_and_the_outage() {
     let Some(program) = Chromium::find() else { return };
     let data = tempfile::tempdir().unwrap();
     let demo = demo(data.path());

@@ -1,5 +1,5 @@
-//! What a destination is: that it goes on where it was under a mended URL, another name, other credentials
-//! or in another order, and what becomes of one that is taken out.
+//! Tests what identifies a destination: with a corrected URL, another name, other credentials or in another order it
+//! continues at its position. Also tests removed destinations.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use support::{Answer, FakeReceiver, Labels, Narthex, Numbered, Pushed, SOON, wai
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// A data folder, and the configuration of whoever runs on it next.
+/// A data folder, and the configuration of the next narthex that runs on it.
 struct Place {
     folder: tempfile::TempDir,
     numbered: Numbered,
@@ -78,7 +78,7 @@ fn arrived(receiver: &FakeReceiver, pushed: &[&Pushed]) {
 }
 
 #[test]
-fn a_mended_url_of_the_command_line_gets_the_whole_backlog() {
+fn a_corrected_url_on_the_command_line_gets_the_whole_backlog() {
     let place = Place::new();
     let (wrong, right) = (FakeReceiver::start(), FakeReceiver::start());
     wrong.go_away();
@@ -90,7 +90,7 @@ fn a_mended_url_of_the_command_line_gets_the_whole_backlog() {
     pushed.push(place.push(&narthex, 50));
     arrived(&right, &pushed.iter().collect::<Vec<_>>());
     end(narthex);
-    // And once more it is just there.
+    // After another start it is an ordinary destination.
     let narthex = place.run(&["--to", &right.write_url()]);
     pushed.push(place.push(&narthex, 50));
     arrived(&right, &pushed.iter().collect::<Vec<_>>());
@@ -99,7 +99,7 @@ fn a_mended_url_of_the_command_line_gets_the_whole_backlog() {
 }
 
 #[test]
-fn neither_order_nor_credentials_nor_a_name_make_a_destination_a_new_one() {
+fn order_credentials_and_name_keep_the_identity_of_a_destination() {
     let place = Place::new();
     let [a, b, c] = [(); 3].map(|()| FakeReceiver::start());
     let all = [&a, &b, &c];
@@ -127,14 +127,14 @@ fn neither_order_nor_credentials_nor_a_name_make_a_destination_a_new_one() {
     assert!(said.contains("it goes on where it was") && !said.contains("was removed"), "{said}");
     all.iter().for_each(|receiver| receiver.come_back());
 
-    // The name is taken away again, and another is given.
+    // The name is removed again, and another destination gets one.
     let narthex = place.run_with(&[entry(&a), named("second", &b), named("other", &c)]);
     all.iter().for_each(|receiver| arrived(receiver, &[&first, &backlog, &more, &again]));
     end(narthex);
 }
 
 #[test]
-fn two_that_change_at_once_begin_anew_and_it_is_said() {
+fn two_destinations_changed_at_once_start_new_and_are_reported() {
     let place = Place::new();
     let [a, b, c, d] = [(); 4].map(|()| FakeReceiver::start());
     a.go_away();
@@ -153,7 +153,7 @@ fn two_that_change_at_once_begin_anew_and_it_is_said() {
 }
 
 #[test]
-fn a_removed_destination_is_reported_holds_nothing_and_goes_on_when_it_is_back() {
+fn a_removed_destination_is_reported_and_continues_when_added_again() {
     let place = Place::new();
     let (a, b) = (FakeReceiver::start(), FakeReceiver::start());
     let narthex = place.run_with(&[entry(&a), format!("name: gone, {}", entry(&b))]);
@@ -163,7 +163,7 @@ fn a_removed_destination_is_reported_holds_nothing_and_goes_on_when_it_is_back()
     b.go_away();
     let backlog = place.push(&narthex, 1000);
     arrived(&a, &[&first, &backlog]);
-    // The other one holds the log too, so that what is behind can be counted at any time.
+    // The other destination pins the log too, so that the samples of the removed one can be counted at any time.
     a.go_away();
     let held = place.push(&narthex, 10);
     end(narthex);
@@ -182,7 +182,7 @@ fn a_removed_destination_is_reported_holds_nothing_and_goes_on_when_it_is_back()
     assert_eq!(narthex.metric("narthex_removed_destinations"), Some(1.0));
     a.come_back();
     arrived(&a, &[&first, &backlog, &held]);
-    // Not everything is delivered: this one's part is not.
+    // The samples of the removed destination are not delivered.
     let summary = wait_for("all else to be delivered", SOON, || {
         let summary = narthex.get("/api/v1/status/summary").json();
         if summary["kind"] == "delivered" { Ok(summary) } else { Err(summary.to_string()) }
@@ -193,8 +193,8 @@ fn a_removed_destination_is_reported_holds_nothing_and_goes_on_when_it_is_back()
     let sentence = gone["sentence"].as_str().unwrap();
     assert!(sentence.starts_with("gone is not in the configuration any more: "), "{sentence}");
     end(narthex);
-    // What it held is let go of at the next start at the latest; that a segment has gone is told when it
-    // comes back.
+    // Its pin is released at the next start at the latest. When it is added again, narthex reports that a segment is
+    // missing.
     let narthex = place.run_with(&[entry(&a)]);
     let between = place.push(&narthex, 10);
     arrived(&a, &[&first, &backlog, &held, &between]);
@@ -215,7 +215,7 @@ fn a_removed_destination_is_reported_holds_nothing_and_goes_on_when_it_is_back()
 }
 
 #[test]
-fn positions_beyond_the_end_of_the_log_are_said_and_what_is_there_is_sent() {
+fn positions_beyond_the_log_are_reported_and_existing_samples_sent() {
     let place = Place::new();
     let a = FakeReceiver::start();
     let to = a.write_url();
@@ -225,7 +225,7 @@ fn positions_beyond_the_end_of_the_log_are_said_and_what_is_there_is_sent() {
         wait_until("it to arrive", SOON, || a.tally(&pushed).lost == 0);
         end(narthex);
     }
-    // The log is gone, with all that tells of it, as with a folder that was put back from a backup.
+    // The log is missing with all its state, as in a folder that was restored from a backup.
     let data = place.data();
     std::fs::remove_dir_all(data.join("wal")).unwrap();
     remove_but_positions(&data);
@@ -236,7 +236,7 @@ fn positions_beyond_the_end_of_the_log_are_said_and_what_is_there_is_sent() {
     );
     assert_eq!(narthex.metric(&series), Some(256.0));
     let after = place.push(&narthex, 10);
-    wait_until("what comes after", SOON, || a.tally(&after).lost == 0);
+    wait_until("the samples after that", SOON, || a.tally(&after).lost == 0);
     end(narthex);
 }
 
@@ -255,7 +255,7 @@ fn remove_but_positions(data: &Path) {
 }
 
 #[test]
-fn several_of_one_url_are_told_apart_or_refused() {
+fn destinations_with_one_url_are_distinguished_or_refused() {
     let place = Place::new();
     let a = FakeReceiver::start();
     let tenant = |name: &str| format!("{}, headers: {{X-Scope-OrgID: {name}}}", entry(&a));
@@ -295,7 +295,7 @@ fn a_flag_adds_a_destination_to_those_of_the_file() {
     arrived(&b, &[&pushed]);
     end(narthex);
 
-    // A file without destinations is enough where a flag names one, and only there.
+    // A file without destinations is valid only if a flag adds one.
     let place = Place::new();
     let config = place.folder.path().join("n.yml");
     std::fs::write(
@@ -318,7 +318,7 @@ fn a_flag_adds_a_destination_to_those_of_the_file() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("n.yml: remote_write: nowhere to push to") && text.contains("--to URL"), "{text}");
-    // The same destination twice is a mistake.
+    // The same destination twice is an error.
     let config = place.config(&[entry(&a)]);
     let output = std::process::Command::new(PROGRAM)
         .args(["run", "--config", &config, "--to", &a.write_url(), "--data"])
@@ -330,7 +330,7 @@ fn a_flag_adds_a_destination_to_those_of_the_file() {
 }
 
 #[test]
-fn what_was_there_before_is_sent_from_the_oldest_where_that_is_asked_for() {
+fn existing_samples_are_sent_from_the_oldest_if_configured() {
     let place = Place::new();
     let (away, late) = (FakeReceiver::start(), FakeReceiver::start());
     away.go_away();
@@ -369,12 +369,12 @@ fn a_destination_gets_its_token_from_googles_metadata_service() {
 }
 
 #[test]
-fn a_stop_keeps_to_the_rate_limit_and_the_next_start_sends_the_rest() {
+fn a_stop_respects_the_rate_limit_and_the_next_start_sends_the_rest() {
     const SAMPLES: usize = 2000;
     let (receiver, place) = (FakeReceiver::start(), Place::new());
     let limited = format!("{}, queue_config: {{max_bytes_per_second: 1KiB}}", entry(&receiver));
     let narthex = place.run_with(&[limited]);
-    // What compression makes of it is far more than is sent in the time of this test.
+    // Even compressed these are far more bytes than can be sent in the time of this test.
     let text: String = (0..SAMPLES).map(|number| format!("m{:x} 1\n", (number as u64 + 1).pow(5))).collect();
     assert_eq!(narthex.post("/api/v1/import/prometheus", &[], text.as_bytes()).status, 204);
     let lines = end(narthex).join("\n");
@@ -386,7 +386,7 @@ fn a_stop_keeps_to_the_rate_limit_and_the_next_start_sends_the_rest() {
     end(narthex);
 }
 
-/// What the status says of the only destination.
+/// The status of the only destination.
 fn status(narthex: &Narthex) -> serde_json::Value {
     narthex.get("/api/v1/status/remote_write").json()["destinations"][0].clone()
 }
@@ -436,7 +436,7 @@ fn a_pause_that_a_receiver_asks_for_is_shown_with_its_end() {
 }
 
 #[test]
-fn an_address_of_its_own_is_told_and_its_samples_wait_for_the_right_one() {
+fn a_destination_that_is_narthex_itself_is_reported_and_waits() {
     let receiver = FakeReceiver::start();
     let place = Place::new();
     let named = |url: &str| vec![format!("name: mended, url: '{url}'")];

@@ -1,8 +1,8 @@
-//! A disk that is really full: a small file system in memory as the data folder. Pushes are refused with
-//! 503 while it is, delivery goes on, nothing that was acknowledged is lost, and it recovers by itself.
+//! A disk that is really full: a small file system in memory as the data folder. While it is full, pushes are refused
+//! with 503 and delivery continues. No acknowledged sample is lost, and narthex recovers without help.
 //!
-//! Needs the right to mount; without it the test says that it was skipped, and with `NARTHEX_REQUIRE_MOUNT`
-//! set it fails.
+//! This needs the permission to mount. Without it the test is skipped with a message, or fails if
+//! `NARTHEX_REQUIRE_MOUNT` is set.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,12 +21,13 @@ use support::{Chromium, FakeReceiver, Labels, Narthex, SOON, now_ms, wait_until}
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 /// The file system; 16 MiB of it are narthex' reserve.
 const DISK_MIB: u64 = 64;
-/// What the log may take of it before it is full. Below its budget, so that it is the disk that is full.
+/// The space that the log can use before the disk is full. It is less than the log's budget, so that the disk is full
+/// and not the log.
 const LOG_MIB: u64 = 12;
 const SERIES: usize = 100;
 const SAMPLES: usize = 50;
 
-/// A mounted file system, until it is dropped.
+/// A file system that is mounted until this is dropped.
 struct Disk(PathBuf);
 
 impl Disk {
@@ -63,13 +64,13 @@ impl Drop for Disk {
     }
 }
 
-/// A file that takes up `mib` of the disk.
+/// Creates a file that uses `mib` of the disk.
 fn ballast(path: &Path, mib: u64) {
     let file = std::fs::File::create(path).unwrap();
     rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, mib << 20).unwrap();
 }
 
-/// Pushes numbered samples and remembers which were acknowledged.
+/// Pushes numbered samples and remembers the acknowledged ones.
 struct Pusher {
     start: i64,
     next: i64,
@@ -84,7 +85,7 @@ impl Pusher {
         self.next += SAMPLES as i64;
         let mut series = Vec::new();
         for number in 0..SERIES {
-            // Values that don't compress, so that the log grows.
+            // Values that can't be compressed, so that the log grows.
             let samples: Vec<(i64, f64)> = times.iter().map(|time| (*time, self.dice.f64())).collect();
             series.push(Series::new("full", &[("id", &number.to_string())], &samples));
         }
@@ -116,7 +117,7 @@ impl Pusher {
     }
 }
 
-/// It says that the disk is full, and not the log: at the API, and on the page where there is a browser.
+/// Checks that the API, and the page if there is a browser, report that the disk is full and not the log.
 fn expect_full_disk(narthex: &Narthex, browser: Option<&Chromium>) {
     let summary = narthex.get("/api/v1/status/summary").json();
     assert_eq!((&summary["level"], &summary["kind"]), (&"error".into(), &"disk_full".into()), "{summary}");
@@ -153,12 +154,12 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
     let mut pusher =
         Pusher { start: start_ms, next: 0, acked: BTreeMap::new(), dice: fastrand::Rng::with_seed(1) };
 
-    // The destination is away, and the log fills what is left of the disk.
+    // The destination is unreachable, and the log fills the rest of the disk.
     let narthex = start();
     let filler = folder.path().join("filler");
     ballast(&filler, disk.free_mib() - LOG_MIB);
     let pushed = pusher.push_until_full(&narthex);
-    assert!(pushed > 100, "there was room for more than {pushed} pushes");
+    assert!(pushed > 100, "there was space for more than {pushed} pushes");
     assert_eq!(narthex.metric("narthex_log_full"), Some(1.0));
     expect_full_disk(&narthex, browser.as_ref());
     assert_eq!(
@@ -170,21 +171,21 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
         assert_eq!(pusher.push(&narthex), 503, "the reserve is not for pushes");
     }
 
-    // Killed while it is full: it starts again.
+    // narthex is killed while the disk is full, and starts again.
     narthex.process.kill();
     drop(narthex);
     let narthex = start();
     pusher.push_until_full(&narthex);
     expect_full_disk(&narthex, browser.as_ref());
 
-    // The destination is back: everything arrives although the disk is full, and then there is room.
+    // The destination is reachable again: everything arrives although the disk is full, and then there is space.
     receiver.come_back();
     pusher.wait_for_all(&receiver, "all that was acknowledged, from a full disk");
     wait_until("pushes are taken again, by itself", SOON, || pusher.push(&narthex) != 503);
     assert_eq!(narthex.metric("narthex_log_full"), Some(0.0));
     pusher.wait_for_all(&receiver, "what was pushed after that");
 
-    // Now something else fills the disk, to the last byte, and goes again.
+    // Another program fills the disk to the last byte, and frees it again.
     let more = folder.path().join("more");
     std::fs::remove_file(&filler).unwrap();
     ballast(&more, disk.free_mib());
@@ -192,9 +193,9 @@ fn a_full_disk_refuses_pushes_and_loses_nothing() {
     expect_full_disk(&narthex, browser.as_ref());
     pusher.wait_for_all(&receiver, "all that was acknowledged before the disk was full again");
     std::fs::remove_file(&more).unwrap();
-    // Without a push: whoever asks this before it pushes must not wait for ever.
+    // Without a push: a client that checks readiness before it pushes must not wait forever.
     wait_until("it is ready again by itself", SOON, || narthex.get("/-/ready").status == 200);
-    wait_until("pushes are taken again once there is room", SOON, || {
+    wait_until("pushes to be accepted again after space is freed", SOON, || {
         std::thread::sleep(Duration::from_millis(100));
         pusher.push(&narthex) != 503
     });

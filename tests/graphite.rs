@@ -1,5 +1,5 @@
-//! Graphite plaintext: from real clients, over TCP and UDP, into a real Prometheus; reloads, limits, and what the kernel
-//! drops.
+//! Graphite plaintext: from real clients, over TCP and UDP, into a real Prometheus. Also reloads, limits, and datagrams
+//! that the kernel drops.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -34,7 +34,7 @@ fn start(folder: &Path, url: &str, graphite: &str) -> Narthex {
     Narthex::start_in(PROGRAM, "run", &folder.join("data"), &["--config", &path, "--flush-deadline", "5s"])
 }
 
-/// The address of the `number`th time that it began to listen, both by TCP and UDP.
+/// The address of the input after its `number`th start, which is the same for TCP and UDP.
 fn address(narthex: &Narthex, number: usize) -> SocketAddr {
     let [tcp, udp] = ["TCP", "UDP"].map(|transport| narthex.input_address(transport, number));
     assert_eq!(tcp, udp);
@@ -95,7 +95,7 @@ fn a_python_client_and_plain_lines_reach_a_real_prometheus() {
     if let Some(mut client) = client {
         let output = client.arg("127.0.0.1").arg(to.port().to_string()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        // The bridge itself writes `_` for what is not in ASCII.
+        // The bridge itself writes `_` for characters outside of ASCII.
         wanted.push((r#"shop_eu_queue_length{till="3",site="harbour"}"#, 17.0));
         wanted.push((r#"shop_eu_queue_length{shop="a_b",till="4",site="harbour"}"#, 0.5));
     }
@@ -123,18 +123,18 @@ fn a_python_client_and_plain_lines_reach_a_real_prometheus() {
 }
 
 #[test]
-fn what_the_kernel_drops_is_counted() {
+fn datagrams_dropped_by_the_kernel_are_counted() {
     const SENT: usize = 5000;
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let narthex = start(folder.path(), &receiver.write_url(), "listen: '127.0.0.1:0'");
     let (to, socket) = (address(&narthex, 0), udp());
     assert_eq!(narthex.metric(DROPS), Some(0.0));
-    // A worse warning, which is the sentence of the summary from then on.
+    // Triggers a worse warning, which becomes the sentence of the summary.
     socket.send_to(b"wrong", to).unwrap();
     wait_for_detail(&narthex, "samples_rejected");
     narthex.process.signal(Signal::STOP);
-    // As long as most of what is sent, so that it can't fit into the largest buffer that the system may grant.
+    // Padding, so that the datagrams can't fit into the largest buffer that the system may grant.
     let padding = "x".repeat(1000);
     for number in 0..SENT {
         socket.send_to(format!("drops.{padding};n={number} 1\n").as_bytes(), to).unwrap();
@@ -156,7 +156,7 @@ fn what_the_kernel_drops_is_counted() {
 }
 
 #[test]
-fn all_connections_in_use_are_told_until_one_ends() {
+fn exhausted_connections_are_reported_until_one_ends() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let narthex = start(folder.path(), &receiver.write_url(), "listen: '127.0.0.1:0'");
@@ -170,7 +170,7 @@ fn all_connections_in_use_are_told_until_one_ends() {
     let summary = wait_for_detail(&narthex, "connections_full");
     assert_eq!((&summary["level"], &summary["kind"]), (&"warning".into(), &"connections_full".into()));
     narthex.process.wait_for_line("all connections are in use", SOON);
-    // It waits, and is read once another one ends.
+    // This connection waits, and is read after another one ends.
     by_tcp(to, "waited 1\n");
     assert_eq!(narthex.metric(POINTS), Some(0.0));
     drop(connections.pop());
@@ -208,7 +208,7 @@ fn a_reload_changes_an_input_without_losing_a_datagram() {
     wait_for_metric(&narthex, POINTS, sent);
     assert_eq!((narthex.metric(DROPS), narthex.metric(DENIED)), (Some(0.0), Some(0.0)));
 
-    // Another port: what was sent to the old one before is kept, and it is closed.
+    // Another port: samples that were sent to the old one before are kept, and it is closed.
     let port = support::process::free_port();
     udp().send_to(b"before.the.move 1\n", first).unwrap();
     write_config(folder.path(), &url, &format!("listen: {port}"));
@@ -219,7 +219,7 @@ fn a_reload_changes_an_input_without_losing_a_datagram() {
     assert!(TcpStream::connect(first).is_err());
     wait_for_metric(&narthex, POINTS, sent + 2);
 
-    // The same port at all addresses: both can't be open at once, so the old sockets are closed first.
+    // The same port on all addresses: both can't be open at once, so the old sockets are closed first.
     write_config(folder.path(), &url, &format!("listen: '0.0.0.0:{port}', allow_from: [127.0.0.0/8]"));
     assert!(narthex.reload().contains("was reloaded"));
     assert_eq!(address(&narthex, 2), SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
@@ -236,7 +236,7 @@ fn a_reload_changes_an_input_without_losing_a_datagram() {
     );
     by_tcp(second, "still.here 1\n");
 
-    // Without its section it stops.
+    // Without its section the input stops.
     config(folder.path(), &format!("remote_write: [{{url: '{url}'}}]\n{QUIET}"));
     assert!(narthex.reload().contains("was reloaded"));
     assert!(TcpStream::connect(second).is_err());
@@ -244,7 +244,7 @@ fn a_reload_changes_an_input_without_losing_a_datagram() {
 }
 
 #[test]
-fn what_has_arrived_is_kept_when_narthex_stops() {
+fn received_samples_are_kept_when_narthex_stops() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let narthex = start(folder.path(), &receiver.write_url(), "listen: '127.0.0.1:0'");
@@ -263,7 +263,7 @@ fn what_has_arrived_is_kept_when_narthex_stops() {
 }
 
 #[test]
-fn a_cut_line_is_never_taken_for_a_whole_one() {
+fn a_truncated_line_is_never_parsed() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let url = receiver.write_url();
@@ -280,7 +280,7 @@ fn a_cut_line_is_never_taken_for_a_whole_one() {
         2 => Ok(()),
         stored => Err(format!("{stored} of 2")),
     });
-    // A client that may no longer send is cut off, with what it has sent.
+    // A client that is no longer allowed is disconnected, and its complete lines are kept.
     cut.write_all(b"34\nhalf 9").unwrap();
     read(40_000 + 28 + 14 + 9);
     write_config(folder.path(), &url, "listen: '127.0.0.1:0', allow_from: [10.0.0.0/8]");
@@ -358,7 +358,7 @@ fn only_networks_that_are_allowed_may_send() {
 }
 
 #[test]
-fn mistakes_in_the_section_are_found_at_their_keys() {
+fn errors_in_the_section_name_their_keys() {
     let folder = tempfile::tempdir().unwrap();
     let check = |graphite: &str| {
         let path = write_config(folder.path(), "http://127.0.0.1:1/api/v1/write", graphite);

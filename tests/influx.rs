@@ -1,5 +1,5 @@
-//! InfluxDB's line protocol: from real clients, over HTTP and UDP, into a real Prometheus; credentials, reloads, mistakes
-//! in the configuration.
+//! InfluxDB's line protocol: from real clients, over HTTP and UDP, into a real Prometheus. Also credentials, reloads,
+//! and errors in the configuration.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,7 +27,7 @@ fn start(folder: &Path, url: &str, more: &str) -> Narthex {
     Narthex::start_in(PROGRAM, "run", &folder.join("data"), &["--config", &path, "--flush-deadline", "5s"])
 }
 
-/// Users with the lowest cost of a hash, as it is a test.
+/// Users with the lowest cost of a hash, to keep the test fast.
 fn users() -> String {
     let hash = bcrypt::hash("secret", 4).unwrap();
     format!("receive: {{basic_auth: {{users: {{ann: '{hash}'}}}}, bearer: {{token: t0ken}}}}\n")
@@ -46,7 +46,8 @@ fn wait_for_sample(prometheus: &Prometheus, narthex: &Narthex, selector: &str, v
     });
 }
 
-/// Has a client write to a narthex that asks for credentials, in front of a real Prometheus, and compares what arrives.
+/// Runs a client that writes to a narthex with credentials, in front of a real Prometheus, and compares the samples
+/// that arrive.
 fn client_reaches_prometheus(client: Client, program: &str, wanted: &[(&str, f64)]) {
     let Some(peers) = support::peers() else { return };
     let program = support::peers::repository().join("tests/clients").join(program);
@@ -111,7 +112,7 @@ fn gos_client_reaches_prometheus() {
 }
 
 #[test]
-fn each_way_to_send_credentials_is_accepted_and_wrong_ones_are_not() {
+fn each_form_of_credentials_is_accepted_and_wrong_ones_refused() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let narthex = start(folder.path(), &receiver.write_url(), &users());
@@ -142,12 +143,12 @@ fn each_way_to_send_credentials_is_accepted_and_wrong_ones_are_not() {
             "Token wrong",
             "{\"code\":\"unauthorized\",\"message\":\"authentication required\"}\n",
         ),
-        // Only there are the parameters credentials.
+        // On other paths the parameters are no credentials.
         ("/api/v1/import/prometheus?u=ann&p=secret", "", "authentication required\n"),
     ] {
         assert_eq!(status(path, authorization), (401, wanted.to_string()), "{path} {authorization}");
     }
-    // As with InfluxDB, probes need none, and come by any name.
+    // As in InfluxDB, probes need no credentials, and any Host header is accepted.
     for (path, wanted) in [("/influx/ping", 204), ("/influx/health", 200), ("/influx/query?q=x", 401)] {
         let response = narthex.request("GET", path, &[("host", "influxdb.example")], None);
         assert_eq!(response.status, wanted, "{path}");
@@ -191,7 +192,7 @@ fn a_reload_changes_paths_names_and_the_socket() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.send_to(b"third value=1\nbroken", to).unwrap();
     wait_for_name("third_value");
-    // The socket stays open, and follows the settings.
+    // The socket stays open and uses the new settings.
     let said = reload("influx: {listen_udp: '127.0.0.1:0', precision: s}");
     assert!(said.contains("was reloaded"), "{said}");
     assert_eq!(status("/write", "m f=1\n"), 404);
@@ -210,7 +211,7 @@ fn a_reload_changes_paths_names_and_the_socket() {
 }
 
 #[test]
-fn check_names_each_mistake_and_what_would_be_right() {
+fn check_names_each_error_and_its_correction() {
     let folder = tempfile::tempdir().unwrap();
     for (influx, wanted) in [
         ("{precision: minutes}", "influx.precision"),
@@ -232,7 +233,7 @@ fn check_names_each_mistake_and_what_would_be_right() {
     assert!(output.status.success() && said.contains("influx: also at InfluxDB's own paths"), "{said}");
 }
 
-/// The same text into narthex and into a vmagent, which both write into a Prometheus.
+/// Sends the same text to narthex and to a vmagent, which both write to a Prometheus.
 #[test]
 fn values_and_times_are_those_of_vmagent() {
     let Some(peers) = support::peers() else { return };

@@ -1,4 +1,4 @@
-//! Several destinations, regions and outages: one holds up no other, and afterwards everything is whole.
+//! Several destinations, regions and outages: no destination blocks another one, and afterwards all samples are there.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ fn start(folder: &Path, text: &str) -> Narthex {
     Narthex::start_in(PROGRAM, "run", &folder.join("data"), &arguments)
 }
 
-/// Pushes a sample of each of `series` series at this time; its value tells both.
+/// Pushes one sample of each of `series` series with this time. The value identifies both.
 fn push(narthex: &Narthex, series: usize, time: i64) {
     let one = |number: usize| {
         Series::new("pushed", &[("id", &number.to_string())], &[(time, number as f64 + time as f64 / 1000.0)])
@@ -30,10 +30,10 @@ fn push(narthex: &Narthex, series: usize, time: i64) {
     wire::push(&narthex.write_url(), Version::V2, &series).unwrap().expect_success();
 }
 
-/// One destination is dead and one takes a request a second: the third is never two seconds behind, and
-/// memory stays bounded.
+/// One destination is dead and one accepts one request a second. The third one is never two seconds behind, and memory
+/// stays limited.
 #[test]
-fn a_dead_and_a_slow_destination_hold_up_no_other() {
+fn a_dead_and_a_slow_destination_delay_no_other() {
     const PUSHES: usize = 200;
     const SERIES: usize = 1000;
     let [dead, slow, quick] = [(); 3].map(|()| FakeReceiver::start());
@@ -79,14 +79,14 @@ fn a_dead_and_a_slow_destination_hold_up_no_other() {
     assert!((1..PUSHES * SERIES / 2).contains(&behind), "the slow one was to be slow: {behind}");
     let memory = narthex.process.peak_rss_bytes();
     println!("longest {longest} ms, the slow one has {behind}, peak memory {memory} bytes");
-    // The queues' 32 MiB, the log's 32 MiB that it keeps at hand, and the program itself.
+    // The queues' 32 MiB, the 32 MiB of the log's tail, and the program itself.
     assert!(memory < 100 << 20, "{memory} bytes");
 }
 
-/// A Prometheus that takes nothing out of order and narthex are killed in turn and together: every sample is
-/// there, once.
+/// A Prometheus that accepts nothing out of order and narthex are killed in turn and together. Afterwards every sample
+/// is stored once.
 #[test]
-fn a_prometheus_without_an_out_of_order_window_has_every_sample_once_after_kills_of_both() {
+fn prometheus_without_out_of_order_window_has_every_sample_once_after_kills() {
     const SERIES: usize = 50;
     let Some(peers) = support::peers() else { return };
     let stored = tempfile::tempdir().unwrap();
@@ -143,7 +143,7 @@ fn a_prometheus_without_an_out_of_order_window_has_every_sample_once_after_kills
     }
 }
 
-/// A connection that can be cut: whatever comes to it is handed on to `to`.
+/// A connection that can be cut. It passes all bytes on to `to`.
 struct Line {
     url: String,
     cut: Arc<AtomicBool>,
@@ -193,11 +193,11 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream) {
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Two regions push into one global Prometheus, and one of them is cut off for an hour of samples: afterwards
-/// both are whole. The global one has an out-of-order window, without which no Prometheus takes what is more
-/// than an hour older than its newest sample.
+/// Two regions push into one global Prometheus, and one of them is disconnected for an hour of samples. Afterwards both
+/// are complete. The global Prometheus has an out-of-order window: without one, no Prometheus accepts samples more than
+/// an hour older than its newest one.
 #[test]
-fn a_region_that_was_cut_off_for_an_hour_is_whole_afterwards() {
+fn a_region_disconnected_for_an_hour_is_complete_afterwards() {
     const SERIES: usize = 20;
     const STEP_MS: i64 = 15_000;
     let Some(peers) = support::peers() else { return };

@@ -1,4 +1,4 @@
-//! `docs/limits.md` says the numbers that the code has.
+//! Checks that `docs/limits.md` has the numbers of the code.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use agent::status;
@@ -10,7 +10,7 @@ use receive::lines;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// `32 MiB`, as the document writes sizes; bytes only where nothing else is exact.
+/// A size as in the document: `32 MiB`. In bytes only if no larger unit is exact.
 fn bytes(bytes: impl TryInto<u64>) -> String {
     let bytes: u64 = bytes.try_into().ok().unwrap();
     match bytes {
@@ -21,7 +21,7 @@ fn bytes(bytes: impl TryInto<u64>) -> String {
     }
 }
 
-/// `10,000`.
+/// A number as in the document: `10,000`.
 fn count(number: impl TryInto<u64>) -> String {
     let digits = TryInto::<u64>::try_into(number).ok().unwrap().to_string();
     let mut out = String::new();
@@ -41,7 +41,7 @@ fn time(time: Duration) -> String {
     }
 }
 
-/// The numbers in the document, by section and what they limit.
+/// The numbers in the document, by section and name of the limit.
 fn documented() -> BTreeMap<(String, String), String> {
     let (mut section, mut found) = (String::new(), BTreeMap::new());
     for line in include_str!("../docs/limits.md").lines() {
@@ -57,7 +57,7 @@ fn documented() -> BTreeMap<(String, String), String> {
     found
 }
 
-/// Section, what, and the number by the code.
+/// The section, the name of the limit, and the number in the code.
 fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
     let series = model::Limits::default();
     let doors = receive::Options::default();
@@ -482,7 +482,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
 }
 
 #[test]
-fn the_document_says_the_numbers_of_the_code_and_no_limit_of_the_inputs_without() {
+fn limits_in_docs_and_code_are_equal_and_all_inputs_are_covered() {
     let documented = documented();
     let mut wrong = Vec::new();
     let mut known = BTreeSet::new();

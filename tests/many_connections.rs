@@ -1,6 +1,6 @@
-//! 500 connections push at once, over every door, while one client sends a byte a second.
+//! 500 connections push at once to every HTTP input, while one client sends a byte a second.
 //!
-//! `cargo test -p narthex --test many_connections -- --nocapture` shows how long the answers took.
+//! `cargo test -p narthex --test many_connections -- --nocapture` shows the durations of the answers.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,23 +12,23 @@ use support::wire::{Series, Version, encode, snappy};
 use support::{FakeReceiver, Narthex, now_ms};
 
 const CONNECTIONS: usize = 500;
-/// Pushes of each connection, and samples of each push.
+/// The number of pushes of each connection, and of samples in each push.
 const PUSHES: usize = 4;
 const SAMPLES: usize = 1000;
 const DOORS: [&str; 4] = ["import", "pushgateway", "remote_write_v1", "remote_write_v2"];
-/// The most memory it may take, in bytes: requests (192 MiB, from their bodies to the commit), what is kept of the log
-/// (32 MiB) and of a destination's queue (32 MiB), 100,000 series of groups (40 MiB), the series that inputs recognise
-/// (32 MiB), and 64 MiB for the program (16 MiB when it is idle), connections and the registry of 500,000 series.
+/// The maximum of memory, in bytes: requests (192 MiB, from their bodies to the commit), the log's tail (32 MiB), a
+/// destination's queue (32 MiB), 100,000 series of groups (40 MiB), known series (32 MiB), and 64 MiB for the program
+/// (16 MiB when idle), connections and the registry of 500,000 series.
 const MEMORY: u64 = (192 + 32 + 32 + 40 + 32 + 64) << 20;
 
-/// Text of [`SAMPLES`] samples, some 220 KB: of all connections together it is 110 MB.
+/// A text with [`SAMPLES`] samples, some 220 KB. All connections together send 110 MB.
 fn body(connection: usize, push: usize) -> String {
     let pad = "x".repeat(160);
     let line = |n| format!("load{{connection=\"{connection}\",n=\"{n}\",pad=\"{pad}\"}} {push}\n");
     (0..SAMPLES).map(line).collect()
 }
 
-/// The doors in turn: of ten connections two push to groups, two by remote write 1.0 and two by 2.0.
+/// The protocol of a connection. Of ten connections two push to groups, two by remote write 1.0 and two by 2.0.
 fn remote_write(connection: usize) -> Option<Version> {
     match connection % 10 {
         3 | 4 => Some(Version::V1),
@@ -63,7 +63,7 @@ fn head(connection: usize, length: usize) -> String {
     format!("{request} HTTP/1.1\r\nhost: localhost\r\n{more}content-length: {length}\r\n\r\n")
 }
 
-/// The status of the next answer, which has no body or one of a declared length.
+/// The status of the next answer. The answer has no body, or one with a declared length.
 fn status(reader: &mut BufReader<TcpStream>) -> u16 {
     let (mut lines, mut length) = (Vec::new(), 0);
     loop {
@@ -85,7 +85,7 @@ fn status(reader: &mut BufReader<TcpStream>) -> u16 {
     status
 }
 
-/// A push of one byte a second, until it is told to stop: it must not have been answered by then.
+/// Sends a push at one byte a second until `stop`. It must not have been answered by then.
 fn drip(address: SocketAddr, stop: &AtomicBool) -> usize {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(head(1, 1000).replace("/load/", "/slow/").as_bytes()).unwrap();
@@ -105,7 +105,7 @@ fn drip(address: SocketAddr, stop: &AtomicBool) -> usize {
     sent
 }
 
-/// Pushes, each after the answer to the one before; how long each answer took.
+/// Sends pushes, each after the answer to the one before. Returns the durations of the answers.
 fn push(address: SocketAddr, connection: usize, start: &Barrier) -> Vec<Duration> {
     let stream = TcpStream::connect(address).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());

@@ -1,5 +1,6 @@
-//! `catch_up: newest_first` with a real Prometheus that takes samples out of order: after an outage, with a kill in
-//! it and one while the backlog goes out, the newest is there before the backlog, and all is there in the end.
+//! `catch_up: newest_first` with a real Prometheus that accepts samples out of order. narthex is killed during an
+//! outage and during the delivery of the backlog. The newest samples arrive before the backlog, and everything arrives
+//! in the end.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use support::{Narthex, Prometheus, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const SERIES: usize = 100;
-/// Pushes of the outage, five seconds of sample time each: twenty minutes.
+/// The pushes during the outage, each five seconds of sample time: twenty minutes.
 const PUSHES: i64 = 240;
 
 struct Pusher {
@@ -40,7 +41,7 @@ fn count(stored: &BTreeMap<String, Vec<(i64, f64)>>) -> usize {
 }
 
 #[test]
-fn the_newest_is_there_before_the_backlog_and_all_is_there_in_the_end() {
+fn the_newest_samples_arrive_before_the_backlog_and_all_arrive() {
     let Some(peers) = support::peers() else { return };
     let kept = tempfile::tempdir().unwrap();
     let options = |port| Options {
@@ -52,7 +53,7 @@ fn the_newest_is_there_before_the_backlog_and_all_is_there_in_the_end() {
     let prometheus = Prometheus::start(&peers, options(None));
     let port = prometheus.port();
     let folder = tempfile::tempdir().unwrap();
-    // Small requests, so that the backlog takes a while.
+    // Small requests, so that the delivery of the backlog takes some time.
     let text = format!(
         "remote_write:\n- url: {}\n  name: live\n  catch_up: newest_first\n  out_of_order_window: 1h\n  queue_config:\n    batch_send_deadline: 50ms\n    max_backoff: 500ms\n    max_samples_per_send: 1\n    max_shards: 2\ncollect:\n  host:\n    collectors: none\n  self: false\n",
         prometheus.write_url()
@@ -105,7 +106,7 @@ fn the_newest_is_there_before_the_backlog_and_all_is_there_in_the_end() {
 }
 
 #[test]
-fn without_a_window_the_file_is_refused_with_what_is_missing() {
+fn newest_first_without_a_window_is_refused_with_the_missing_key() {
     let folder = tempfile::tempdir().unwrap();
     let text = "remote_write:\n- url: http://h/api/v1/write\n  catch_up: newest_first\n";
     let mut check = std::process::Command::new(PROGRAM);

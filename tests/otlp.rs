@@ -16,7 +16,7 @@ use support::{Client, Narthex, Prometheus, SOON, wait_for};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const QUIET: &str = "collect: {self: false, host: {collectors: none}}\n";
 
-/// What each client sends: a query and its value. `JOB` stands for the client.
+/// The metrics that each client sends: a query and its value. `JOB` stands for the client.
 const SENT: [(&str, f64); 11] = [
     (r#"shop_orders_total{job="JOB",instance="till-1",http_method="get"}"#, 7.5),
     (r#"shop_open{job="JOB"}"#, 3.0),
@@ -31,7 +31,7 @@ const SENT: [(&str, f64); 11] = [
     (r#"target_info{job="JOB",instance="till-1",host_name="h"}"#, 1.0),
 ];
 
-/// Waits until Prometheus has what a client has sent.
+/// Waits until Prometheus has all metrics of a client.
 fn wait_for_all(prometheus: &Prometheus, narthex: &Narthex, job: &str) {
     for (query, value) in SENT {
         let query = query.replace("JOB", job);
@@ -42,8 +42,8 @@ fn wait_for_all(prometheus: &Prometheus, narthex: &Narthex, job: &str) {
     }
 }
 
-/// Runs `client` once for each transport, and waits for what it sent. The program's arguments are the transport and the
-/// address that `address` makes of `HOST:PORT`.
+/// Runs `client` once for each transport, and waits for its metrics. The program's arguments are the transport, and the
+/// result of `address` for `HOST:PORT`.
 fn reaches_prometheus(
     client: Client,
     program: &str,
@@ -70,7 +70,7 @@ fn reaches_prometheus(
     }
 }
 
-/// The address for exporters that want a whole URL.
+/// The address for exporters that need a whole URL.
 fn url(transport: &str, to: &str) -> String {
     if transport == "grpc" { format!("http://{to}") } else { format!("http://{to}/v1/metrics") }
 }
@@ -95,7 +95,7 @@ fn the_sdk_for_java_reaches_prometheus() {
     reaches_prometheus(Client::Java, "Otlp.java", "java", &["http", "grpc"], url);
 }
 
-/// The address of this key of the configuration, the `number`th time that narthex began to listen there.
+/// The address for this configuration key after narthex' `number`th start of listening there.
 fn address_of(narthex: &Narthex, key: &str, number: usize) -> String {
     wait_for(key, SOON, || {
         let lines = narthex.process.lines();
@@ -134,7 +134,7 @@ fn own_addresses_have_the_users_of_http_and_follow_a_reload() {
     for transport in ["http", "grpc"] {
         let address = address_of(&narthex, &format!("otlp.{transport}_listen"), 0);
         let output = run(transport, &address, "wrong");
-        // The SDK does not tell its caller.
+        // The SDK does not report the error to its caller.
         assert!(String::from_utf8_lossy(&output.stderr).contains("Failed to export"), "{output:?}");
         let output = run(transport, &address, "secret");
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}{}", narthex.process.tail());

@@ -1,5 +1,4 @@
-//! narthex' own metrics: the names that dashboards and alerts know are on the page `/metrics`, and are
-//! pushed.
+//! narthex' own metrics: the names that dashboards and alerts know are on the page `/metrics`, and are pushed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,7 +13,7 @@ use support::{FakeReceiver, Narthex, Prometheus, SOON, http, wait_for, wait_unti
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// What Prometheus' own dashboards and alerts for remote write and for agents look at.
+/// The metrics that Prometheus' own dashboards and alerts for remote write and for agents use.
 const KNOWN: &[&str] = &[
     "prometheus_agent_active_series",
     "prometheus_agent_corruptions_total",
@@ -111,14 +110,14 @@ fn known_names_are_on_the_page_with_type_and_help_and_are_pushed() {
 
     let pushed = wait_for("its own metrics to be pushed", SOON, || {
         let arrivals = format!("{:?}", receiver.arrivals());
-        if arrivals.contains("narthex_build_info") { Ok(arrivals) } else { Err("not there") }
+        if arrivals.contains("narthex_build_info") { Ok(arrivals) } else { Err("missing") }
     });
     assert!(pushed.contains("process_resident_memory_bytes"));
     assert!(!pushed.contains("node_"), "nothing of the machine was asked for");
 }
 
 #[test]
-fn what_becomes_of_groups_is_counted() {
+fn changes_of_groups_are_counted() {
     let receiver = FakeReceiver::start();
     let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
     let metric = |name: &str| narthex.metric(name).unwrap();
@@ -127,19 +126,19 @@ fn what_becomes_of_groups_is_counted() {
     assert_eq!(narthex.post("/metrics/job/j", &[], b"a 1 1700000000\n").status, 400);
     assert_eq!(metric("narthex_group_push_failures_total"), 1.0);
     assert_eq!(narthex.request("DELETE", "/metrics/job/j", &[], None).status, 202);
-    // One for `a`, and one for each of the two times of the push.
+    // One for `a`, and one for each of the two push times.
     wait_until("the markers", SOON, || metric("narthex_group_markers_total") == 3.0);
     assert_eq!(metric("narthex_groups"), 0.0);
 }
 
-/// Names of the metric families of a page.
+/// The names of the metric families on a page.
 fn families(page: &str) -> BTreeSet<String> {
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.filter_map(|line| line.split(' ').next()).map(String::from).collect()
 }
 
 #[test]
-fn each_name_of_the_real_prometheus_is_there_or_explained() {
+fn each_metric_of_the_real_prometheus_exists_or_is_explained() {
     let Some(peers) = support::peers() else { return };
     let receiver = FakeReceiver::start();
     let agent = Options::agent(&receiver.write_url(), "io.prometheus.write.v2.Request");
@@ -177,9 +176,9 @@ fn each_name_of_the_real_prometheus_is_there_or_explained() {
 }
 
 #[test]
-fn each_name_that_the_document_tells_is_there_and_each_of_a_destination_is_told() {
+fn each_documented_metric_exists_and_destination_metrics_are_documented() {
     let receiver = FakeReceiver::start();
-    // With an input that has metrics of its own.
+    // With an input that has its own metrics.
     let folder = tempfile::tempdir().unwrap();
     let sections = "graphite: {listen: '127.0.0.1:0'}\nstatsd: {listen_udp: '127.0.0.1:0'}\n";
     let config = support::narthex::config(folder.path(), sections);
@@ -193,14 +192,14 @@ fn each_name_that_the_document_tells_is_there_and_each_of_a_destination_is_told(
     let told: BTreeSet<&str> = names.filter_map(|span| span.split('{').next()).collect();
     assert!(told.len() > 20, "{told:?}");
     let unknown: Vec<_> = told.iter().filter(|name| !own.contains(**name)).collect();
-    assert!(unknown.is_empty(), "told, and not there: {unknown:?}");
+    assert!(unknown.is_empty(), "documented, but missing: {unknown:?}");
     let begin = |name: &&String| name.starts_with("narthex_remote_");
     let untold: Vec<_> = own.iter().filter(begin).filter(|name| !told.contains(name.as_str())).collect();
     assert!(untold.is_empty(), "there, and not told: {untold:?}");
 }
 
 #[test]
-fn the_distance_is_told_in_seconds_and_bytes_and_the_state_by_its_name() {
+fn backlog_is_shown_in_seconds_and_bytes_and_state_by_name() {
     let receiver = FakeReceiver::start();
     receiver.go_away();
     let url = receiver.write_url();

@@ -1,5 +1,5 @@
-//! The pages of `narthex run` and `narthex sink` in a real browser. With `NARTHEX_SCREENSHOTS` set to a
-//! folder, what they looked like is left there.
+//! The pages of `narthex run` and `narthex sink` in a real browser. With `NARTHEX_SCREENSHOTS` set to a folder,
+//! screenshots are written there.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +21,7 @@ fn shoot(page: &Page, name: &str) {
 }
 
 #[test]
-fn the_page_of_run_tells_the_state_of_each_destination() {
+fn the_page_of_run_shows_the_state_of_each_destination() {
     let Some(program) = Chromium::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (good, bad) = (FakeReceiver::start(), FakeReceiver::start());
@@ -50,7 +50,7 @@ fn the_page_of_run_tells_the_state_of_each_destination() {
 }
 
 #[test]
-fn the_page_says_what_to_do_where_a_destination_lets_nobody_in() {
+fn the_page_shows_the_remedy_for_a_denied_destination() {
     let Some(program) = Chromium::find() else { return };
     let receiver = FakeReceiver::start();
     receiver.answer(|_| Answer::status(403).body("token has expired"));
@@ -62,7 +62,7 @@ fn the_page_says_what_to_do_where_a_destination_lets_nobody_in() {
         "document.querySelector('#sentence').innerText.includes('does not authorise narthex')",
         SOON,
     );
-    // What waits is counted once a second.
+    // The waiting samples are counted once a second.
     page.wait_for("document.querySelector('#list .tell').innerText.includes('waiting in the log')", SOON);
     let tell = page.text("#list .tell");
     for words in ["403 Forbidden: token has expired", "Check the URL, the credentials", "waiting in the log"]
@@ -76,7 +76,7 @@ fn the_page_says_what_to_do_where_a_destination_lets_nobody_in() {
 }
 
 #[test]
-fn a_destination_that_is_taken_out_is_still_told_of() {
+fn a_removed_destination_is_still_shown() {
     let Some(program) = Chromium::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (stays, goes) = (FakeReceiver::start(), FakeReceiver::start());
@@ -94,12 +94,12 @@ fn a_destination_that_is_taken_out_is_still_told_of() {
     assert_eq!(page.problems(), Vec::<String>::new());
 }
 
-/// The text of a group's row; empty where there is none.
+/// The texts of the rows of groups; empty if there is none.
 const ROW: &str =
     "[...document.querySelectorAll('#group-list tbody tr')].map(tr => tr.innerText).join('\\n')";
 
 #[test]
-fn groups_are_listed_with_what_is_wrong_and_deleted_after_one_question() {
+fn groups_are_listed_with_errors_and_deleted_after_confirmation() {
     let Some(program) = Chromium::find() else { return };
     let receiver = FakeReceiver::start();
     let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
@@ -112,7 +112,7 @@ fn groups_are_listed_with_what_is_wrong_and_deleted_after_one_question() {
     let page = browser.open(&format!("{}/", narthex.url()));
     page.resize(1280, 900);
     page.wait_for("document.querySelectorAll('#group-list tbody tr').length === 4", SOON);
-    // The failing one comes first, with the reason.
+    // The failing group is first, with the reason.
     let first = page.text("#group-list tbody tr");
     assert!(first.contains("job=broken") && first.contains("The last push was refused"), "{first}");
     assert!(first.contains("never") && first.contains("ago"), "{first}");
@@ -137,11 +137,11 @@ fn groups_are_listed_with_what_is_wrong_and_deleted_after_one_question() {
     page.click("#marked button");
     page.wait_for("document.querySelector('#marked button.sure') !== null", SOON);
     shoot(&page, "groups-question");
-    // Keeping keeps.
+    // "Keep" does not delete the group.
     page.click("#marked button:not(.sure)");
     page.wait_for("document.querySelector('#marked button.sure') === null", SOON);
     assert_eq!(narthex.metric("narthex_groups"), Some(4.0));
-    // The question stays while the list is drawn anew.
+    // The question stays while the list is updated.
     page.click("#marked button");
     assert_eq!(push("/metrics/job/another", "c 1\n"), 200);
     page.wait_for("document.querySelectorAll('#group-list tbody tr').length === 5", SOON);
@@ -160,7 +160,7 @@ fn groups_are_listed_with_what_is_wrong_and_deleted_after_one_question() {
 }
 
 #[test]
-fn a_long_list_of_groups_is_cut_and_searched() {
+fn a_long_list_of_groups_is_truncated_and_searchable() {
     let Some(program) = Chromium::find() else { return };
     let receiver = FakeReceiver::start();
     let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);

@@ -1,7 +1,7 @@
-//! What a panic in narthex costs. A part that can be started again is, and the process goes on. If another part
-//! panics, the process ends with an error, and what was acknowledged arrives after the next start.
+//! The effects of a panic in narthex. A part that can be restarted is restarted, and the process continues. If another
+//! part panics, the process ends with an error, and the acknowledged samples arrive after the next start.
 //!
-//! The panics are asked for by a route that exists in builds with debug assertions only.
+//! The panics are triggered by a route that exists only in builds with debug assertions.
 #![cfg(debug_assertions)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
@@ -13,7 +13,7 @@ use support::query::labels;
 use support::{FakeReceiver, Narthex, Numbered, SOON, http, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
-/// Exit code of a process that ended because of an error.
+/// The exit code of a process that ended because of an error.
 const ERROR: Option<i32> = Some(1);
 
 fn start(folder: &Path, receiver: &FakeReceiver, collect: &str) -> Narthex {
@@ -33,13 +33,12 @@ fn panic(narthex: &Narthex, part: &str) {
     let _ = http::post(&format!("{}/-/panic/{part}", narthex.url()), &[], b"");
 }
 
-/// Waits for the end of a process after an essential part has panicked. Until then it is never said to be ready
-/// again.
+/// Waits for the end of a process after an essential part has panicked. Until then it must not be ready again.
 fn ended(narthex: &Narthex, part: &str) -> ExitStatus {
     let ready = || http::get(&format!("{}/-/ready", narthex.url())).is_ok_and(|ready| ready.status == 200);
     wait_until("it not to be ready", SOON, || !ready());
     wait_until("the end", SOON, || {
-        assert!(!ready(), "it is said to be ready after a part has panicked{}", narthex.process.tail());
+        assert!(!ready(), "it was ready after a part had panicked{}", narthex.process.tail());
         !narthex.process.is_running()
     });
     let line = narthex.process.wait_for_line("has ended unexpectedly, by a mistake in narthex", SOON);
@@ -69,7 +68,7 @@ fn after_a_panic_of_the_log_narthex_ends_and_everything_acknowledged_arrives() {
 }
 
 #[test]
-fn after_a_panic_of_the_groups_narthex_ends_and_groups_go_on_after_a_start() {
+fn after_a_panic_of_the_groups_narthex_ends_and_keeps_the_groups() {
     let (folder, receiver) = (tempfile::tempdir().unwrap(), FakeReceiver::start());
     receiver.go_away();
     let narthex = start(folder.path(), &receiver, NOTHING);
@@ -106,7 +105,7 @@ fn a_destination_that_panics_is_started_again_and_narthex_stays_ready() {
 }
 
 #[test]
-fn collecting_goes_on_after_a_panic() {
+fn collection_continues_after_a_panic() {
     let (folder, receiver) = (tempfile::tempdir().unwrap(), FakeReceiver::start());
     let narthex = start(folder.path(), &receiver, "{host: {interval: 1s, collectors: none}, self: true}");
     let collections = || narthex.metric("narthex_collections_total").unwrap_or_default();
@@ -130,7 +129,7 @@ fn a_request_that_panics_is_answered_500_and_the_next_ones_are_served() {
 }
 
 #[test]
-fn without_the_environment_variable_nothing_can_be_asked_to_panic() {
+fn without_the_environment_variable_no_route_triggers_a_panic() {
     let narthex = Narthex::start(PROGRAM, &["--to", &FakeReceiver::start().write_url()]);
     assert_eq!(narthex.post("/-/panic/request", &[], b"").status, 404);
 }

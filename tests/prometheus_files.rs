@@ -1,5 +1,5 @@
-//! `prometheus.yml` files as Prometheus' documentation and its examples have them: each is accepted with the
-//! same meaning, or refused by the name of what narthex lacks. Prometheus' own checker looks at the same files.
+//! `prometheus.yml` files as in Prometheus' documentation and examples. Each is accepted with the same meaning, or
+//! refused with the name of the key that narthex does not support. Prometheus' own checker tests the same files.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,13 +17,13 @@ use std::time::Duration;
 type Means = fn(&Config);
 
 enum Expected {
-    /// What it has to mean, beside what all accepted files have in common.
+    /// Accepted with this meaning, in addition to the common meaning of all accepted files.
     Accepted(Means),
-    /// The same, and whether Prometheus' checker takes the file depends on what it was built with.
+    /// The same, but whether Prometheus' checker accepts the file depends on its build.
     AcceptedAtLeast(Means),
-    /// The key that is named. Prometheus' checker takes the file.
+    /// Refused with this key. Prometheus' checker accepts the file.
     Refused(&'static str),
-    /// The same, but the checker does not take it either.
+    /// Refused with this key. Prometheus' checker does not accept the file either.
     RefusedByBoth(&'static str),
 }
 
@@ -71,7 +71,7 @@ fn agent_smallest(config: &Config) {
     let one = &config.destinations[0];
     assert_eq!(one.url.to_string(), "http://localhost:9090/api/v1/write");
     assert_eq!((one.remote_timeout, one.follow_redirects, one.enable_http2), (seconds(30), true, false));
-    // Differences on purpose: what Prometheus leaves out unless it is asked to send it.
+    // Intentional differences: data that Prometheus sends only if configured.
     assert_eq!((one.protobuf_message, one.send_exemplars, one.send_native_histograms), (None, true, true));
     assert!(one.queue_config.retry_on_http_429);
     let queue = &one.queue_config;
@@ -87,10 +87,10 @@ fn every_key(config: &Config) {
     assert_eq!(labels, [("monitor", "codelab"), ("region", "eu-west")]);
     assert_eq!(one.protobuf_message, Some(Message::V1));
     assert_eq!((one.name.as_deref(), one.headers["X-Scope-OrgID"].reveal()), (Some("all"), "tenant-1"));
-    // What is said is done, also where narthex would do otherwise by itself.
+    // Explicit settings apply, also if narthex has another default.
     assert_eq!((one.send_exemplars, one.send_native_histograms), (false, false));
     assert!(!one.queue_config.retry_on_http_429);
-    // Prometheus' deadline of 5 s is written there; narthex has another default.
+    // The file has Prometheus' deadline of 5 s; narthex has another default.
     let expected = remote::config::QueueConfig {
         retry_on_http_429: false,
         batch_send_deadline: seconds(5),
@@ -110,7 +110,7 @@ fn tuned(config: &Config) {
     assert_eq!((queue.retry_on_http_429, queue.sample_age_limit), (true, seconds(36 * 3600)));
 }
 
-/// What the rules make of a series; nothing where it is dropped.
+/// The labels of a series after the rules; `None` if it is dropped.
 fn relabelled_to(config: &Config, labels: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
     use relabel::{Relabelled, Relabeller};
     let labels = model::Labels::from_pairs(labels.iter().copied());
@@ -238,7 +238,7 @@ fn of_a_server(config: &Config) {
     assert_eq!(config.destinations[0].url.to_string(), "http://remote1/push");
 }
 
-/// The files, and beside them what they name.
+/// A folder with the configuration files and the files that they refer to.
 fn laid_out() -> (tempfile::TempDir, Vec<PathBuf>) {
     let dir = tempfile::tempdir().unwrap();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/prometheus");
@@ -268,7 +268,7 @@ fn laid_out() -> (tempfile::TempDir, Vec<PathBuf>) {
 }
 
 #[test]
-fn files_of_prometheus_mean_the_same_or_are_refused_by_name() {
+fn files_of_prometheus_mean_the_same_or_are_refused_with_the_key() {
     let (dir, files) = laid_out();
     let names: Vec<_> = files.iter().map(|file| file.file_stem().unwrap().to_str().unwrap()).collect();
     let mut table: Vec<_> = TABLE.iter().map(|(name, _)| *name).collect();
@@ -293,7 +293,7 @@ fn files_of_prometheus_mean_the_same_or_are_refused_by_name() {
 }
 
 #[test]
-fn a_servers_sections_are_left_alone_with_a_word_about_each() {
+fn sections_of_a_server_are_ignored_with_a_warning_each() {
     let (dir, _) = laid_out();
     let (_, warnings) = load(&dir.path().join("of_a_server.yml"), &|_| None).unwrap();
     for key in [
@@ -312,7 +312,7 @@ fn a_servers_sections_are_left_alone_with_a_word_about_each() {
 }
 
 #[test]
-fn prometheus_own_checker_takes_the_same_files() {
+fn prometheus_own_checker_accepts_the_same_files() {
     let Some(peers) = support::peers() else { return };
     let (dir, _) = laid_out();
     for (name, expected) in &TABLE {
@@ -321,7 +321,7 @@ fn prometheus_own_checker_takes_the_same_files() {
             promtool.args(["check", "config"]).args(arguments).arg(dir.path().join(format!("{name}.yml")));
             promtool.output().unwrap().status.success()
         };
-        // Sections of a server's are wrong in agent mode, and the other way round.
+        // Sections for a server are errors in agent mode, and vice versa.
         let taken = takes(&["--agent"]) || takes(&["--syntax-only"]);
         match expected {
             Accepted(_) | Refused(_) => assert!(taken, "{name}"),

@@ -1,5 +1,5 @@
-//! What `wal verify` says that Prometheus would do with a damaged log is what the real agent and the real server
-//! do: open it, delete a part of it, or not start. After `wal repair` both open it and change nothing.
+//! Checks the predictions of `wal verify` against the real agent and the real server: Prometheus opens a damaged log,
+//! deletes a part of it, or does not start. After `wal repair` both open it and change nothing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,15 +26,15 @@ use wal::{Compression, RealFilesystem, Writer, WriterOptions, dir};
 const SERIES: u64 = 300;
 const SEGMENTS: u64 = 4;
 
-/// What a program does with a log.
+/// The reaction of a program to a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Does {
     Opens,
-    /// It starts after it deleted something.
+    /// It starts after deleting files.
     Deletes,
     /// It does not start, and changes nothing.
     Fails,
-    /// It does not start, and has deleted something.
+    /// It does not start, and has deleted files.
     FailsAndDeletes,
 }
 use Does::{Deletes, Fails, FailsAndDeletes, Opens};
@@ -50,7 +50,8 @@ impl Does {
     }
 }
 
-/// A kind of damage: a name, what happens to the whole log in a folder, and what an agent and a server do then.
+/// A kind of damage: a name, a function that damages the log in a folder, and the reactions of an agent and of a
+/// server.
 type Damage = (&'static str, fn(&Path), Does, Does);
 
 const DAMAGE: &[Damage] = &[
@@ -146,7 +147,7 @@ const DAMAGE: &[Damage] = &[
     ("unknown record type", |wal| put(wal, 1, &record(&[99; 10])), Deletes, Opens),
 ];
 
-/// Records that are whole, and that an agent refuses all the same; a repair leaves them alone.
+/// Complete records that an agent refuses nevertheless; a repair does not change them.
 const RECORDS: &[(&str, &[u8])] = &[
     ("markers of a server", &[5]),
     ("metadata", b"\x06\x01\x01\x02\x04TYPE\0\x04HELP\x01h"),
@@ -179,7 +180,7 @@ fn flip(wal: &Path, number: u64, at: usize) {
     change(wal, number, |bytes| bytes[at] ^= 0x55);
 }
 
-/// Puts bytes in front of a segment that is otherwise small enough not to be moved across a page.
+/// Writes bytes in front of a segment that is small enough not to cross a page otherwise.
 fn put(wal: &Path, number: u64, bytes: &[u8]) {
     write(wal, number, &[bytes, &record(&series(0..5)), &record(&samples(5))].concat());
 }
@@ -201,7 +202,7 @@ fn series(references: std::ops::Range<u64>) -> Vec<u8> {
     series.bytes().to_vec()
 }
 
-/// A sample of each series. Its last bytes are zeros.
+/// One sample of each series. Its last bytes are zeros.
 fn samples(count: u64) -> Vec<u8> {
     let mut samples = SamplesBuilder::new();
     let now = support::now_ms();
@@ -254,7 +255,7 @@ fn checkpoint_with_gap(wal: &Path) {
     write(&wal.join("checkpoint.00000001"), 2, &record(&series(0..SERIES)));
 }
 
-/// A whole log: in each segment all series, a record that crosses a page, and samples.
+/// A complete log: in each segment all series, a record that crosses a page, and samples.
 fn whole_log(wal: &Path) {
     let options = WriterOptions { compression: Compression::None, ..WriterOptions::default() };
     let (mut writer, _) = Writer::open(Arc::new(RealFilesystem), wal, options, 0, None).unwrap();
@@ -269,7 +270,7 @@ fn whole_log(wal: &Path) {
     }
 }
 
-/// All files of a log, and `None` for a folder.
+/// All files of a log with their content; `None` for a folder.
 fn contents(wal: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut all = BTreeMap::new();
     let mut folders = vec![wal.to_path_buf()];
@@ -285,12 +286,12 @@ fn contents(wal: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     all
 }
 
-/// What a real program did.
+/// The observed reaction of a real program.
 struct Observed {
     does: Does,
-    /// The files that are gone or have other contents, below the log's folder, in order.
+    /// The missing or changed files, below the log's folder, sorted.
     changed: Vec<PathBuf>,
-    /// What it said.
+    /// Its error message.
     message: String,
 }
 
@@ -324,7 +325,7 @@ fn check(wal: &Path) -> VerifyReport {
     verify(&RealFilesystem, wal, &mut |_| {}).unwrap()
 }
 
-/// Compares what `verify` says with what is expected and with the real programs.
+/// Compares the predictions of `verify` with the expected reactions and with the real programs.
 fn compare(peers: &Peers, wal: &Path, expected: [Does; 2], what: &str) {
     let report = check(wal);
     let said = [&report.agent, &report.server].map(Does::says);

@@ -1,7 +1,7 @@
-//! A real Prometheus agent opens logs that narthex wrote: whole, truncated, and left by a kill. Every segment
-//! is still there afterwards (an agent deletes what it takes for corrupt), and the series are all there. An
-//! agent can't be asked for samples, so label sets and samples are compared with what a real server makes of
-//! the same log, in each compression.
+//! A real Prometheus agent opens logs that narthex wrote: complete, truncated, and after a kill. Afterwards every
+//! segment still exists (an agent deletes segments that it considers corrupt) and all series are known. An agent has no
+//! queries for samples. So label sets and samples are compared with those that a real server reads from the same log,
+//! in each compression.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +21,7 @@ use support::{Narthex, Peers, Prometheus, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// A destination that nobody serves.
+/// A destination without a server.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 fn push(narthex: &Narthex, from: usize, count: usize) {
@@ -37,7 +37,7 @@ fn segments(wal: &Path) -> Vec<(u64, u64)> {
     segments.into_iter().map(|segment| (segment.number, segment.bytes)).collect()
 }
 
-/// A copy of the log, in a folder as an agent has it.
+/// Copies the log into a folder with an agent's layout.
 fn copied(data: &Path, folder: &Path, name: &str) -> PathBuf {
     let agent = folder.join(name);
     copy(&data.join("wal"), &agent.join("wal"));
@@ -57,7 +57,7 @@ fn opens(peers: &Peers, agent: PathBuf) {
     let url = format!("{NOWHERE}/api/v1/write");
     let options = Options { data: Some(agent.clone()), ..Options::agent(&url, "prometheus.WriteRequest") };
     let prometheus = Prometheus::start(peers, options);
-    // Ready means replayed.
+    // A ready agent has replayed the log.
     assert_eq!(prometheus.metric("prometheus_agent_active_series"), Some(series));
     let after = segments(&agent.join("wal"));
     assert_eq!(after[..before.len()], before, "the agent changed or removed segments");
@@ -70,26 +70,26 @@ fn a_real_agent_opens_a_log_whole_truncated_and_left_by_a_kill() {
     let data = folder.path().join("data");
     let start = |to: &str| Narthex::start_in(PROGRAM, "run", &data, &["--to", to, "--collect", "none"]);
 
-    // Whole: three runs, a segment each, series in common, and each in another compression.
+    // Complete: three runs with one segment each, with common series, and each with another compression.
     for (run, (compression, flag)) in [("none", 0), ("zstd", 0x10), ("snappy", 8)].into_iter().enumerate() {
         let text = format!("remote_write: [{{url: {NOWHERE:?}}}]\nlog: {{compression: {compression}}}\n");
         let config = config(folder.path(), &text);
         let narthex = Narthex::start_in(PROGRAM, "run", &data, &["--config", &config]);
         let newest = segments(&data.join("wal")).last().unwrap().0;
         push(&narthex, run * 500, 1000);
-        // The first signal asks it to send what is left, which nobody takes; the second ends it.
+        // The first signal makes narthex send the remaining samples, without success; the second one ends it.
         narthex.process.signal(Signal::TERM);
         narthex.process.wait_for_line("sending what is left", SOON);
         narthex.process.terminate(SOON);
-        // The first fragment is of the series' record, which each of them makes smaller.
+        // The first fragment is that of the series record, which every compression makes smaller.
         let first = std::fs::read(wal::dir::segment_path(&data.join("wal"), newest)).unwrap()[0];
         assert_eq!(first & 0x18, flag, "{compression}");
     }
-    // A series has a reference of its own in each run.
+    // A series has its own reference in each run.
     assert!(log::references(&data.join("wal")) >= 3000);
     opens(&peers, copied(&data, folder.path(), "whole"));
 
-    // Left by a kill under load: its end may be torn anywhere.
+    // After a kill under load: the end may be incomplete anywhere.
     let narthex = start(NOWHERE);
     std::thread::scope(|scope| {
         let pushing = scope.spawn(|| {
@@ -111,7 +111,7 @@ fn a_real_agent_opens_a_log_whole_truncated_and_left_by_a_kill() {
     drop(narthex);
     opens(&peers, copied(&data, folder.path(), "killed"));
 
-    // Truncated: a destination took everything, so the old segments went.
+    // Truncated: a destination accepted everything, so the old segments were deleted.
     let prometheus = Prometheus::start(&peers, Options::receiver());
     let narthex = start(prometheus.url());
     push(&narthex, 0, 700);
@@ -122,8 +122,8 @@ fn a_real_agent_opens_a_log_whole_truncated_and_left_by_a_kill() {
     opens(&peers, truncated);
 }
 
-/// What a server keeps of a log: it takes each series' last record for its beginning, and each segment repeats
-/// them.
+/// The samples that a server reads from a log. It takes each series' last record as its beginning, and each segment
+/// repeats these records.
 fn kept_by_a_server(wal: &Path) -> log::Samples {
     let mut kept = log::Samples::new();
     for segment in log::by_segment(wal) {
@@ -132,7 +132,7 @@ fn kept_by_a_server(wal: &Path) -> log::Samples {
     kept
 }
 
-/// A real server and a real agent open the log in `wal`, which holds `pushed`.
+/// A real server and a real agent open the log in `wal`, which has the samples `pushed`.
 fn compare(peers: &Peers, wal: &Path, pushed: &log::Samples, what: &str) {
     let folder = tempfile::tempdir().unwrap();
     let [agent, server] = ["agent", "server"].map(|name| folder.path().join(name));
@@ -165,9 +165,9 @@ fn compare(peers: &Peers, wal: &Path, pushed: &log::Samples, what: &str) {
     assert!(there == kept, "{what}: a server reads other samples or label sets");
 }
 
-/// By the library, so that nothing but what is pushed here is in it.
+/// Writes through the library, so that the log has only the samples of this test.
 #[test]
-fn label_sets_and_samples_are_the_same_in_every_compression_whole_truncated_and_after_a_kill() {
+fn prometheus_reads_equal_samples_in_every_compression() {
     let Some(peers) = support::peers() else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     for compression in [wal::Compression::None, wal::Compression::Snappy, wal::Compression::Zstd] {
@@ -202,7 +202,7 @@ fn label_sets_and_samples_are_the_same_in_every_compression_whole_truncated_and_
                 runtime.block_on(storage.append(batch)).unwrap();
             }
         };
-        // Whole: three runs, a segment each, series in common and others.
+        // Complete: three runs with one segment each, with common and with different series.
         for run in 0..3 {
             let (storage, _pin) = open();
             append(&storage, run * 100, &mut pushed);
@@ -210,7 +210,7 @@ fn label_sets_and_samples_are_the_same_in_every_compression_whole_truncated_and_
         }
         compare(&peers, &wal, &pushed, &format!("{compression:?}, whole"));
 
-        // Left by a kill: what was acknowledged, and a part of what was being written.
+        // After a kill: the acknowledged samples, and a part of the record that was being written.
         let (storage, pin) = open();
         append(&storage, 0, &mut pushed);
         let killed = folder.path().join("killed");

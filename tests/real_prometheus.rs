@@ -1,4 +1,4 @@
-//! What narthex pushes, a real Prometheus has: every value, by both versions of the protocol, across an
+//! Checks that a real Prometheus has every value that narthex pushed, by both versions of the protocol, across an
 //! outage and a kill.
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use support::{Narthex, Prometheus, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// Samples that a destination refused or that were dropped on the way, by narthex' own page.
+/// The number of samples that a destination refused or that were dropped, from narthex' own page.
 fn not_delivered(narthex: &Narthex) -> f64 {
     let page = narthex.get("/metrics").text();
     let bad = |line: &&str| {
@@ -31,7 +31,7 @@ fn not_delivered(narthex: &Narthex) -> f64 {
 }
 
 #[test]
-fn this_machines_metrics_and_its_own_arrive() {
+fn host_metrics_and_own_metrics_arrive() {
     let Some(peers) = support::peers() else { return };
     let prometheus = Prometheus::start(&peers, Options::receiver());
     let narthex = Narthex::start(PROGRAM, &["--to", prometheus.url(), "--instance", "here"]);
@@ -60,13 +60,13 @@ fn this_machines_metrics_and_its_own_arrive() {
     assert_eq!(prometheus.query(r#"up{job="node"}"#)[0].value, 1.0);
     let help = prometheus.metadata("node_load1");
     assert!(help.is_empty() || help[0]["type"] == "gauge", "{help:?}");
-    // All of it, program file included, is measured with the release build by `bench idle`.
+    // The whole memory, including the program file, is measured with the release build by `bench idle`.
     let allocated = narthex.process.allocated_bytes();
     assert!(allocated < 8 << 20, "{allocated} bytes of memory while collecting and pushing");
     assert_eq!(not_delivered(&narthex), 0.0);
 }
 
-/// Exactly what was pushed is there, whichever version it came in by and whichever it goes out by.
+/// Exactly the pushed values arrive, with any version of the protocol at the input and at the destination.
 #[test]
 fn pushed_values_are_exact() {
     let Some(peers) = support::peers() else { return };
@@ -131,10 +131,10 @@ fn two_agents_push_into_one_prometheus_and_nothing_is_refused() {
     assert_eq!(prometheus.series_count("node_load1"), 2);
 }
 
-/// The destination is down, narthex is killed meanwhile and started again, twice: when the destination is
-/// back it gets every sample that is in the log, without a gap and each exactly once.
+/// The destination is down, and meanwhile narthex is killed and started again, twice. When the destination is up again,
+/// it gets every sample in the log, without a gap and each exactly once.
 #[test]
-fn what_was_collected_while_the_destination_was_down_arrives_after_a_kill() {
+fn samples_collected_during_an_outage_arrive_after_a_kill() {
     let Some(peers) = support::peers() else { return };
     let stored = tempfile::tempdir().unwrap();
     let options = |port| Options {
@@ -191,7 +191,7 @@ fn what_was_collected_while_the_destination_was_down_arrives_after_a_kill() {
     };
     assert!(logged.values().map(BTreeMap::len).sum::<usize>() > 1000);
     wait_until("every sample of the log in Prometheus", SOON * 2, || missing() == 0);
-    // A collector that runs every second has no gap but where it was being started again.
+    // A collector that runs every second has no gaps except at restarts.
     let load = prometheus.raw("node_load1", "10m");
     let gaps = load[0].samples.windows(2).filter(|pair| pair[1].0 - pair[0].0 > 1500).count();
     assert!(gaps <= 2, "{gaps} gaps in {:?}", load[0].samples);
@@ -201,7 +201,7 @@ fn what_was_collected_while_the_destination_was_down_arrives_after_a_kill() {
 }
 
 #[test]
-fn a_prometheus_without_the_receiver_is_told_in_its_own_words() {
+fn a_prometheus_without_the_receiver_is_reported_with_its_own_text() {
     let Some(peers) = support::peers() else { return };
     let prometheus = Prometheus::start(&peers, Options::default());
     let narthex = Narthex::start(PROGRAM, &["--to", prometheus.url(), "--collect", "loadavg"]);

@@ -1,4 +1,4 @@
-//! What narthex pushes, a real VictoriaMetrics has, every value.
+//! Checks that a real VictoriaMetrics has every value that narthex pushed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,7 +13,7 @@ use support::{Narthex, SOON, VictoriaMetrics, now_ms, wait_until};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
 #[test]
-fn pushed_values_are_exact_by_the_protocol_it_speaks() {
+fn pushed_values_are_exact_by_its_protocol() {
     let Some(peers) = support::peers() else { return };
     let victoria = VictoriaMetrics::start(&peers);
     let narthex = Narthex::start(PROGRAM, &["--to", victoria.url(), "--collect", "loadavg"]);

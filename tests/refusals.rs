@@ -1,4 +1,4 @@
-//! One sample that a real Prometheus refuses costs that sample, and few requests.
+//! One sample that a real Prometheus refuses costs only that sample, and few requests.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use support::narthex::config;
@@ -7,11 +7,11 @@ use support::wire::{self, Series, Version};
 use support::{Narthex, Prometheus, SOON, now_ms, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
-/// A full batch, with the one that is refused.
+/// A full batch, including the refused sample.
 const SAMPLES: usize = 2000;
 
 #[test]
-fn one_sample_an_hour_back_among_2000_costs_itself_and_at_most_40_requests() {
+fn one_old_sample_among_2000_costs_itself_and_at_most_40_requests() {
     let Some(peers) = support::peers() else { return };
     for (message, per_series) in [
         ("prometheus.WriteRequest", 1),
@@ -32,7 +32,7 @@ fn one_sample_an_hour_back_among_2000_costs_itself_and_at_most_40_requests() {
             wire::push(&narthex.write_url(), Version::V1, series).unwrap().expect_success();
         };
         let now = now_ms();
-        // What has the head of Prometheus move on to now: from an hour before that on it refuses all.
+        // Advances the head of Prometheus to now: it refuses all samples that are an hour older.
         push(&[Series::new("first", &[], &[(now, 1.0)])]);
         wait_until("the first sample", SOON, || prometheus.raw("first", "5m").len() == 1);
         let sum = |name: &str| {

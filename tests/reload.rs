@@ -1,4 +1,4 @@
-//! Reading the configuration again while narthex runs.
+//! Reloads of the configuration while narthex runs.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use rustix::process::Signal;
@@ -13,7 +13,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const SUCCESSFUL: &str = "narthex_config_last_reload_successful";
 const SUCCESS_TIME: &str = "narthex_config_last_reload_success_timestamp_seconds";
 
-/// A configuration file that is written again and again.
+/// A configuration file that is written repeatedly.
 struct Place {
     folder: tempfile::TempDir,
     numbered: Numbered,
@@ -29,7 +29,7 @@ impl Place {
         self.folder.path().join("narthex.yml")
     }
 
-    /// Writes entries of `remote_write`, and what comes after them.
+    /// Writes entries of `remote_write`, and other sections after them.
     fn write(&self, entries: &[String], more: &str) {
         let entries: String = entries.iter().map(|entry| format!("  - {{{entry}}}\n")).collect();
         config(self.folder.path(), &format!("remote_write:\n{entries}{more}\n"));
@@ -50,7 +50,7 @@ fn entry(receiver: &FakeReceiver) -> String {
     format!("url: '{}'", receiver.write_url())
 }
 
-/// Waits until all of it, and nothing else, has arrived in order.
+/// Waits until all of these samples, and no others, have arrived in order.
 fn arrived(receiver: &FakeReceiver, pushed: &[&Pushed]) {
     let tally = receiver.wait_for_all(&sum(pushed));
     assert_eq!((tally.out_of_order, tally.unexpected), (0, 0), "{tally:?}");
@@ -59,7 +59,7 @@ fn arrived(receiver: &FakeReceiver, pushed: &[&Pushed]) {
 const QUIET: &str = "collect: {self: false, host: {collectors: none}}";
 
 #[test]
-fn on_sighup_each_destination_becomes_what_the_file_says() {
+fn on_sighup_the_destinations_follow_the_file() {
     let place = Place::new();
     let [kept, changed, gone, new] = [(); 4].map(|()| FakeReceiver::start());
     let named = |name: &str, receiver: &FakeReceiver| format!("name: {name}, {}", entry(receiver));
@@ -69,7 +69,7 @@ fn on_sighup_each_destination_becomes_what_the_file_says() {
     for receiver in [&kept, &changed, &gone] {
         arrived(receiver, &[&before]);
     }
-    // What changes has a backlog.
+    // The changed destination has a backlog.
     changed.go_away();
     let backlog = place.push(&narthex, 10);
     arrived(&kept, &[&before, &backlog]);
@@ -91,7 +91,7 @@ fn on_sighup_each_destination_becomes_what_the_file_says() {
     arrived(&gone, &[&before, &backlog]);
     assert_eq!(kept.connections(), 1, "what did not change kept its connection");
 
-    // All that tells of destinations tells of these.
+    // The API and the metrics have the new destinations.
     let status = narthex.get("/api/v1/status/remote_write").json();
     let names: Vec<&str> =
         status["destinations"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
@@ -104,7 +104,7 @@ fn on_sighup_each_destination_becomes_what_the_file_says() {
         ))
     };
     assert_eq!((sent("gone", &gone), sent("new", &new)), (None, Some(10.0)));
-    // Its numbers go on.
+    // Its counters continue.
     wait_until("30 samples of it", SOON, || sent("changed", &changed) == Some(30.0));
     let pending = format!(
         "prometheus_remote_storage_samples_pending{{remote_name=\"changed\",url=\"{}\"}}",
@@ -112,7 +112,7 @@ fn on_sighup_each_destination_becomes_what_the_file_says() {
     );
     assert_eq!(narthex.metric(&pending), Some(0.0));
 
-    // The same file once more touches nothing.
+    // The same file again changes nothing.
     let said = narthex.reload();
     assert!(said.contains("the destinations are the same"), "{said}");
     let more = place.push(&narthex, 10);
@@ -122,7 +122,7 @@ fn on_sighup_each_destination_becomes_what_the_file_says() {
 }
 
 #[test]
-fn a_bad_file_is_refused_with_its_errors_and_the_old_goes_on() {
+fn a_bad_file_is_refused_with_its_errors_and_the_old_one_stays() {
     let place = Place::new();
     let a = FakeReceiver::start();
     place.write(&[entry(&a)], QUIET);
@@ -156,7 +156,7 @@ fn a_bad_file_is_refused_with_its_errors_and_the_old_goes_on() {
 }
 
 #[test]
-fn over_http_it_answers_as_prometheus_does() {
+fn reload_over_http_answers_as_prometheus() {
     let place = Place::new();
     let (a, b) = (FakeReceiver::start(), FakeReceiver::start());
     place.write(&[entry(&a)], QUIET);
@@ -181,17 +181,17 @@ fn over_http_it_answers_as_prometheus_does() {
     assert_eq!(answer.status, 500);
     assert!(answer.text().starts_with("failed to reload config: "), "{}", answer.text());
     assert!(answer.text().contains("narthex.yml:1:"), "{}", answer.text());
-    // A web page may not ask for it.
+    // A web page may not request a reload.
     let answer = narthex.post("/-/reload", &[("Origin", "http://evil.example")], b"");
     assert_eq!(answer.status, 403);
     assert!(!answer.text().contains("Lifecycle"));
 }
 
 #[test]
-fn under_load_nothing_is_lost_or_out_of_order_and_nothing_is_left_behind() {
+fn reloads_under_load_lose_and_leak_nothing() {
     let place = Place::new();
     let [kept, changed] = [(); 2].map(|()| FakeReceiver::start());
-    // Slow enough that there is always something under way.
+    // Slow enough that there is always a request in flight.
     changed.answer(|request| Answer::success(request).delay(std::time::Duration::from_millis(3)));
     let with = |shards: usize, size: usize| {
         let queue = format!("{{min_shards: {shards}, max_shards: {shards}, max_samples_per_send: {size}}}");
@@ -267,7 +267,7 @@ fn under_load_nothing_is_lost_or_out_of_order_and_nothing_is_left_behind() {
     }
     assert_eq!(kept.connections(), 1);
     assert_eq!(kept.tally(&first(&kept)).repeated, 0);
-    assert_eq!(changed.tally(&first(&changed)).repeated, 0, "answers that were under way were waited for");
+    assert_eq!(changed.tally(&first(&changed)).repeated, 0, "the reload waited for requests in flight");
     let url = kept.write_url();
     let lost = format!("narthex_remote_positions_failed_total{{remote_name=\"{url}\",url=\"{url}\"}}");
     assert_eq!(narthex.metric(&lost), Some(0.0));
@@ -275,7 +275,7 @@ fn under_load_nothing_is_lost_or_out_of_order_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn a_mended_url_keeps_the_backlog_over_a_reload() {
+fn a_corrected_url_keeps_the_backlog_over_a_reload() {
     let place = Place::new();
     let (wrong, right) = (FakeReceiver::start(), FakeReceiver::start());
     wrong.go_away();
@@ -294,7 +294,7 @@ fn a_mended_url_keeps_the_backlog_over_a_reload() {
 }
 
 #[test]
-fn labels_doors_and_what_is_measured_follow_and_the_rest_is_named() {
+fn labels_inputs_and_collectors_are_reloaded_and_other_keys_named() {
     let place = Place::new();
     let a = FakeReceiver::start();
     place.write(&[entry(&a)], QUIET);
@@ -323,7 +323,7 @@ fn labels_doors_and_what_is_measured_follow_and_the_rest_is_named() {
     wait_until("the label", SOON, || has("site", "here"));
     wait_until("this machine's metrics", SOON, || has("__name__", "node_time_seconds"));
     wait_until("narthex' own", SOON, || has("__name__", "narthex_build_info"));
-    // What holds is still the old, so it is told again.
+    // The old value is still in use, so the warning is repeated.
     narthex.reload();
     let told =
         narthex.process.lines().iter().filter(|line| line.contains("log.durability has changed")).count();
@@ -331,7 +331,7 @@ fn labels_doors_and_what_is_measured_follow_and_the_rest_is_named() {
 }
 
 #[test]
-fn who_may_come_in_follows_too() {
+fn credentials_are_reloaded() {
     let place = Place::new();
     let a = FakeReceiver::start();
     let token = |token: &str| format!("{QUIET}\nreceive: {{bearer: {{token: {token}}}}}");
@@ -345,7 +345,7 @@ fn who_may_come_in_follows_too() {
     place.write(&[entry(&a)], &token("two"));
     assert_eq!(status("one"), 200, "by the old one, the last time");
     assert_eq!((status("one"), status("two")), (401, 200));
-    // TLS can't be switched on, and then nothing else holds either.
+    // TLS can't be switched on, so the other changes are refused too.
     let certificate = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
     std::fs::write(place.folder.path().join("c.pem"), certificate.cert.pem()).unwrap();
     std::fs::write(place.folder.path().join("k.pem"), certificate.signing_key.serialize_pem()).unwrap();
@@ -358,9 +358,9 @@ fn who_may_come_in_follows_too() {
     assert_eq!((status("two"), status("three")), (500, 401));
 }
 
-/// What narthex tells systemd is what `systemctl status` shows.
+/// The text that narthex sends to systemd is shown by `systemctl status`.
 #[test]
-fn the_service_manager_is_told_how_a_reload_went() {
+fn the_service_manager_gets_the_result_of_a_reload() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     place.write(&[entry(&receiver)], QUIET);

@@ -1,5 +1,5 @@
-//! One stream over several real Prometheus servers, or VictoriaMetrics: each series whole at as many of them as asked
-//! for, also while members join, leave and fail and narthex is killed.
+//! One stream over several real Prometheus servers, or VictoriaMetrics nodes: each series is complete on the configured
+//! number of them. This also holds while members join, leave and fail, and while narthex is killed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use rustix::process::Signal;
@@ -16,7 +16,7 @@ const SERIES: usize = 200;
 /// Series and timestamp.
 type Sample = (Labels, i64);
 
-/// Some Prometheus servers, of which any can go away and come back, and a narthex in front of them.
+/// Some Prometheus servers, each of which can be stopped and started again, and a narthex in front of them.
 struct Cluster {
     folder: tempfile::TempDir,
     peers: Peers,
@@ -46,7 +46,7 @@ impl Cluster {
         cluster
     }
 
-    /// Takes nothing out of order, so that what comes twice or in disorder shows.
+    /// Starts a server that accepts nothing out of order, so that repetitions and wrong order are visible.
     fn server(&self, number: usize, port: Option<u16>) -> Prometheus {
         let data = Some(self.folder.path().join(format!("prometheus-{number}")));
         Prometheus::start(&self.peers, Options { data, port, ..Options::receiver() })
@@ -82,7 +82,7 @@ impl Cluster {
         Narthex::start_in(PROGRAM, "run", &self.data(), &["--config", &config, "--collect", "none"])
     }
 
-    /// Pushes a sample of each series, `times` times; gives what it pushed.
+    /// Pushes `times` samples of each series, and returns them.
     fn push(&mut self, narthex: &Narthex, times: usize) -> BTreeSet<Sample> {
         let mut new = BTreeSet::new();
         for _ in 0..times {
@@ -101,7 +101,7 @@ impl Cluster {
         new
     }
 
-    /// What a server has. Each of it is what was pushed, and there once.
+    /// The samples of a server. Checks that each was pushed, and is there only once.
     fn has(&self, number: usize) -> BTreeSet<Sample> {
         let Some(server) = &self.servers[number] else { return BTreeSet::new() };
         let mut has = BTreeSet::new();
@@ -115,7 +115,7 @@ impl Cluster {
         has
     }
 
-    /// Waits until each sample is at `replicas` servers, then checks that none is at more.
+    /// Waits until each sample is on `replicas` servers, then checks that none is on more.
     #[track_caller]
     fn wait_for_copies(&self, replicas: usize) {
         let copies = || {
@@ -141,13 +141,14 @@ fn rings(data: &Path) -> String {
 }
 
 #[test]
-fn each_series_is_whole_at_as_many_servers_as_asked_for() {
+fn each_series_is_complete_on_the_configured_number_of_servers() {
     let Some(peers) = support::peers() else { return };
     let mut cluster = Cluster::of(peers, 3);
     let narthex = cluster.narthex(&[0, 1, 2], 2);
     narthex.process.wait_for_line("pushing each series to 2 of 3 members", SOON);
     cluster.push(&narthex, 10);
-    // One is away for a while: the others go on without it, and it gets what it missed.
+    // One server is unreachable for some time: the others continue without it, and it gets the missed samples
+    // afterwards.
     cluster.kill(1);
     let missed = cluster.push(&narthex, 10);
     wait_until("the others to have their part", SOON, || {
@@ -160,7 +161,7 @@ fn each_series_is_whole_at_as_many_servers_as_asked_for() {
     let mut counts = Vec::new();
     for server in cluster.servers.iter().flatten() {
         let series = server.raw("shared", "1h");
-        assert!(series.iter().all(|series| series.samples.len() == 21), "a series is whole or not there");
+        assert!(series.iter().all(|series| series.samples.len() == 21), "a series is complete or missing");
         counts.push(series.len());
     }
     assert!(counts.iter().all(|count| (100..170).contains(count)), "two thirds of {SERIES} each: {counts:?}");
@@ -177,12 +178,12 @@ fn each_series_is_whole_at_as_many_servers_as_asked_for() {
 }
 
 #[test]
-fn members_that_join_and_leave_under_load_with_kills_lose_nothing_and_double_nothing() {
+fn members_joining_and_leaving_with_kills_lose_and_repeat_nothing() {
     let Some(peers) = support::peers() else { return };
     let mut cluster = Cluster::of(peers, 4);
     let narthex = cluster.narthex(&[0, 1, 2], 1);
     cluster.push(&narthex, 10);
-    // Two are away, one of which is about to leave; their part waits in the log.
+    // Two servers are unreachable, one of which is about to leave; their samples wait in the log.
     cluster.kill(0);
     cluster.kill(1);
     let before = cluster.push(&narthex, 10);
@@ -191,7 +192,7 @@ fn members_that_join_and_leave_under_load_with_kills_lose_nothing_and_double_not
     let narthex = cluster.narthex(&[1, 2, 3], 1);
     let between = cluster.push(&narthex, 10);
     narthex.process.kill();
-    // The same again: the change stays where it was.
+    // The same members again: the position of the change stays the same.
     let narthex = cluster.narthex(&[3, 2, 1], 1);
     let mut between: BTreeSet<Sample> = between.into_iter().chain(cluster.push(&narthex, 10)).collect();
     cluster.revive(1);
@@ -204,11 +205,19 @@ fn members_that_join_and_leave_under_load_with_kills_lose_nothing_and_double_not
         left.is_none_or(|left| left["state"] == "left")
     });
     cluster.wait_for_copies(1);
-    assert_eq!(cluster.has(3).intersection(&before).count(), 0, "what came before is not the new one's");
-    assert_eq!(cluster.has(0).intersection(&between).count(), 0, "what came after is not the old one's");
+    assert_eq!(
+        cluster.has(3).intersection(&before).count(),
+        0,
+        "earlier samples are not sent to the new member"
+    );
+    assert_eq!(
+        cluster.has(0).intersection(&between).count(),
+        0,
+        "later samples are not sent to the old member"
+    );
     assert!(cluster.has(3).intersection(&between).count() > between.len() / 5);
 
-    // And by a reload, back to the first: nobody stops for it.
+    // A reload changes back to the first members, without a stop.
     let rings_before = rings(&cluster.data());
     cluster.configure(&[0, 3], 1);
     narthex.process.signal(Signal::HUP);
@@ -223,7 +232,7 @@ fn members_that_join_and_leave_under_load_with_kills_lose_nothing_and_double_not
     assert!(shares.iter().all(|share| *share > after.len() / 3), "{shares:?} of {}", after.len());
 }
 
-/// Single nodes of VictoriaMetrics, which keep what comes twice twice.
+/// Single nodes of VictoriaMetrics, which store repeated samples twice.
 #[test]
 fn several_victoriametrics_have_each_series_once_across_a_change_of_members() {
     let Some(peers) = support::peers() else { return };
@@ -255,7 +264,7 @@ fn several_victoriametrics_have_each_series_once_across_a_change_of_members() {
             wire::push(&narthex.write_url(), Version::V2, &series).unwrap().expect_success();
         }
     };
-    // How many of the samples of these seconds each node has; and none is anywhere twice, or other than pushed.
+    // The number of these seconds' samples on each node. Checks that none is repeated or differs from the pushed one.
     let there = |seconds: std::ops::Range<i64>| {
         let mut seen = BTreeSet::new();
         let counts: Vec<usize> = nodes

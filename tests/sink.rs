@@ -1,4 +1,4 @@
-//! `narthex sink` as a program: what `narthex run` pushes arrives there, and it fails as it is told.
+//! `narthex sink` as a program: samples of `narthex run` arrive there, and it fails on command.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -42,7 +42,7 @@ fn agent(sink: &Sink) -> Narthex {
 }
 
 #[test]
-fn what_is_pushed_is_listed() {
+fn pushed_samples_are_listed() {
     let sink = sink(&[]);
     let _agent = agent(&sink);
     wait_until("the load to arrive", SOON, || {
@@ -65,7 +65,7 @@ fn a_sink_of_1_0_gets_1_0() {
 }
 
 #[test]
-fn it_fails_as_it_is_told_until_it_is_told_otherwise() {
+fn it_fails_as_configured_until_changed() {
     let sink = sink(&["--fail", "503", "--retry-after", "0"]);
     let _agent = agent(&sink);
     wait_until("failures", SOON, || sink.status("")["requests"]["failed_on_purpose"].as_u64().unwrap() > 1);
@@ -75,7 +75,7 @@ fn it_fails_as_it_is_told_until_it_is_told_otherwise() {
 }
 
 #[test]
-fn one_that_cuts_connections_still_shows_its_page() {
+fn a_sink_that_cuts_connections_still_shows_its_page() {
     let sink = sink(&["--refuse"]);
     let agent = agent(&sink);
     agent.process.wait_for_line("trying again", SOON);

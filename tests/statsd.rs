@@ -38,7 +38,7 @@ fn lines_metric(kind: &str) -> String {
     format!(r#"narthex_receive_lines_total{{door="statsd",input="statsd",type="{kind}"}}"#)
 }
 
-/// Waits until narthex has read so many samples of a type.
+/// Waits until narthex has read this number of samples of a type.
 #[track_caller]
 fn wait_for_lines(narthex: &Narthex, kind: &str, count: usize) {
     wait_for("all lines", SOON, || match narthex.metric(&lines_metric(kind)) {
@@ -85,7 +85,7 @@ fn lines_over_each_transport_reach_a_default_prometheus() {
         ("wait_count", 2.0),
         ("wait_sum", 0.9),
         (r#"wait_bucket{le="0.25"}"#, 1.0),
-        // The increase is seen although the series has just begun.
+        // The increase is visible although the series has just begun.
         (r#"increase(web_hits[1m]) > bool 0"#, 1.0),
         ("max_over_time(users[5m])", 2.0),
     ] {
@@ -96,7 +96,8 @@ fn lines_over_each_transport_reach_a_default_prometheus() {
     assert_eq!(narthex.metric(&lines_metric("event")), Some(1.0));
 }
 
-/// What each library sends, by each transport: the same at Prometheus with default settings and at VictoriaMetrics.
+/// Runs a library with each transport, and compares the metrics in Prometheus with default settings and in
+/// VictoriaMetrics.
 fn client_reaches_both_receivers(client: Client, program: &str, series: &[(&str, &str)]) {
     let Some(peers) = support::peers() else { return };
     let program = support::peers::repository().join("tests/clients").join(program);
@@ -168,7 +169,7 @@ fn javas_client_reaches_both_receivers() {
 }
 
 #[test]
-fn totals_go_on_after_a_stop_and_a_kill() {
+fn totals_continue_after_a_stop_and_a_kill() {
     let Some(peers) = support::peers() else { return };
     let prometheus = Prometheus::start(&peers, Options::receiver());
     let folder = tempfile::tempdir().unwrap();
@@ -184,7 +185,7 @@ fn totals_go_on_after_a_stop_and_a_kill() {
         if round % 2 == 0 {
             assert!(narthex.process.terminate(SOON).success());
         } else {
-            // What was flushed is on disk.
+            // Flushed totals are on disk.
             wait_for_value(&prometheus, &narthex, "n", 5.0 * total);
             narthex.process.kill();
         }
@@ -236,7 +237,7 @@ fn a_reload_changes_the_mapping_and_refuses_a_bad_file() {
 }
 
 #[test]
-fn totals_go_on_when_a_reload_moves_removes_and_adds_the_section() {
+fn totals_continue_when_a_reload_moves_removes_and_adds_the_section() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let (url, data) = (receiver.write_url(), folder.path());
@@ -272,7 +273,7 @@ fn totals_go_on_when_a_reload_moves_removes_and_adds_the_section() {
 }
 
 #[test]
-fn what_has_arrived_is_kept_when_narthex_stops() {
+fn received_samples_are_kept_when_narthex_stops() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let narthex = start(folder.path(), &receiver.write_url(), "listen_udp: '127.0.0.1:0', interval: 1m");
@@ -287,14 +288,14 @@ fn what_has_arrived_is_kept_when_narthex_stops() {
     });
 }
 
-/// A copy of a socket with a high number that the programs which this process starts inherit.
+/// A copy of a socket with a high number, which child processes inherit.
 fn inheritable(socket: impl AsFd) -> OwnedFd {
     let copy = rustix::io::fcntl_dupfd_cloexec(socket, 50).unwrap();
     rustix::io::fcntl_setfd(&copy, rustix::io::FdFlags::empty()).unwrap();
     copy
 }
 
-/// The test holds the sockets, as systemd does, and restarts narthex while lines arrive.
+/// The test holds the sockets, like systemd, and restarts narthex while lines arrive.
 #[test]
 fn no_datagram_is_lost_by_a_restart_with_the_service_managers_sockets() {
     const LINES: usize = 10_000;
@@ -332,7 +333,7 @@ fn no_datagram_is_lost_by_a_restart_with_the_service_managers_sockets() {
         assert!(narthex.process.terminate(SOON).success());
         narthex = run();
         restarts += 1;
-        // Meanwhile the sender waits for room in the buffer of the unix socket.
+        // Meanwhile the sender waits for space in the buffer of the unix socket.
         wait_for("some lines to be read", SOON, || {
             let read = narthex.metric(&lines_metric("counter")).unwrap_or_default();
             if read > 1000.0 || sending.is_finished() { Ok(()) } else { Err(format!("{read}")) }
@@ -346,7 +347,7 @@ fn no_datagram_is_lost_by_a_restart_with_the_service_managers_sockets() {
 }
 
 #[test]
-fn what_the_kernel_drops_is_counted() {
+fn datagrams_dropped_by_the_kernel_are_counted() {
     const SENT: usize = 5000;
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();

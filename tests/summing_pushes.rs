@@ -1,9 +1,9 @@
-//! narthex is killed again and again while clients add to groups and lines of StatsD come in. Each client sends an
-//! unanswered push again, byte for byte, until it is answered; `narthex push --add` does so through its spool. In the end
-//! each total of pushes is the number of distinct pushes, StatsD lost at most the lines of an interval with each kill, and
-//! nothing went back.
+//! narthex is killed repeatedly while clients add to groups and lines of StatsD arrive. Each client repeats an
+//! unanswered push, byte for byte, until it is answered; `narthex push --add` does this through its spool. In the end
+//! each total of pushes is the number of distinct pushes. StatsD has lost at most the lines of one interval for each
+//! kill, and no total ever decreased.
 //!
-//! It is killed six times, or as often as `NARTHEX_CRASH_ROUNDS` says.
+//! narthex is killed six times, or `NARTHEX_CRASH_ROUNDS` times.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,16 +24,16 @@ use support::{FakeReceiver, Process, Pushgateway, SOON, http, wait_for};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const CLIENTS: u64 = 3;
 const KILLS: u64 = 6;
-/// How often totals of StatsD are appended.
+/// The interval at which totals of StatsD are appended.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Lines of StatsD a second, each with a counter and a timer.
+/// The number of StatsD lines a second, each with a counter and a timer.
 const LINES_A_SECOND: u32 = 200;
 
 fn kills() -> u64 {
     std::env::var("NARTHEX_CRASH_ROUNDS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
 }
 
-/// `narthex push --add`; the push waits in the spool if it can't be sent.
+/// Runs `narthex push --add`; the push waits in the spool if it can't be sent.
 fn push(url: &str, spool: &Path) -> bool {
     let mut command = Command::new(PROGRAM);
     command.args(["push", "--job", "spooled", "--add", "--type", "counter", "pushed_total=1"]);
@@ -42,7 +42,7 @@ fn push(url: &str, spool: &Path) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
 }
 
-/// One push, sent until it is answered with 200.
+/// Sends one push until it is answered with 200.
 fn add(url: &str, client: u64, number: u64) {
     let key = format!("{client}-{number}");
     let headers = [("Idempotency-Key", key.as_str())];
@@ -58,7 +58,7 @@ fn add(url: &str, client: u64, number: u64) {
     }
 }
 
-/// A narthex at an address that stays, so that the spool's target does.
+/// Starts narthex at a fixed address, so that the spool's target stays the same.
 fn start(data: &Path, config: &str, address: &str) -> Process {
     let data = data.display().to_string();
     let process =
@@ -67,8 +67,8 @@ fn start(data: &Path, config: &str, address: &str) -> Process {
     process
 }
 
-/// Sends lines of StatsD until it is told to stop, and returns when each of them was sent. While nobody listens a line
-/// can't be sent, which its sender notices.
+/// Sends lines of StatsD until `stop`, and returns the time of each. While narthex does not listen, a line can't be
+/// sent, and its sender gets an error.
 fn send_lines(path: &Path, stop: &AtomicBool) -> Vec<Instant> {
     let socket = UnixDatagram::unbound().unwrap();
     let mut sent = Vec::new();
@@ -112,7 +112,7 @@ fn totals_are_exact_after_many_kills() {
         });
         let lines = scope.spawn(|| send_lines(&socket, &stop));
         for kill in 0..kills() {
-            // Some lives end before the first interval, others after several.
+            // Some runs end before the first interval, others after several.
             std::thread::sleep(Duration::from_millis(100 + kill * 377 % 2500));
             killed.push(Instant::now());
             narthex.kill();
@@ -121,7 +121,7 @@ fn totals_are_exact_after_many_kills() {
         stop.store(true, Ordering::SeqCst);
         lines.join().unwrap()
     });
-    // The next push sends what waits. It may take several, since a delivery has a deadline.
+    // The next push sends the waiting ones. This may need several pushes, because a delivery has a deadline.
     wait_for("the spool to be sent", SOON, || {
         spooled.fetch_add(1, Ordering::SeqCst);
         assert!(push(&url, &spool));
@@ -152,7 +152,8 @@ fn totals_are_exact_after_many_kills() {
     });
     // A stop appends the lines of the last interval.
     assert!(narthex.terminate(SOON).success());
-    // What was sent within an interval before a kill may be lost, and what came in while that interval was appended.
+    // Lines that were sent within an interval before a kill may be lost, and also lines that arrived while that
+    // interval was appended.
     let window = INTERVAL * 5 / 4;
     let may_be_lost =
         |sent: &&Instant| killed.iter().any(|killed| **sent <= *killed && **sent + window > *killed);
@@ -164,7 +165,7 @@ fn totals_are_exact_after_many_kills() {
     }
 }
 
-/// The last total of each client at the receiver. Samples may arrive again, but none shows less than an older one.
+/// The last total of each client at the receiver. Samples may arrive again, but none is less than an older one.
 fn arrived(receiver: &FakeReceiver, name: &str) -> Vec<(String, u64)> {
     let mut totals = Vec::new();
     for (labels, samples) in receiver.arrivals() {
@@ -181,14 +182,14 @@ fn arrived(receiver: &FakeReceiver, name: &str) -> Vec<(String, u64)> {
     totals
 }
 
-/// Entries in the spools.
+/// The number of entries in the spools.
 fn waiting(spool: &Path) -> usize {
     let folders = std::fs::read_dir(spool).into_iter().flatten().flatten();
     let files = folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
     files.filter(|file| file.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())).count()
 }
 
-/// A Pushgateway has nothing at the path, so it keeps what it has.
+/// A Pushgateway has no such path, so it does not change its groups.
 #[test]
 fn a_pushgateway_answers_404_and_overwrites_nothing() {
     let Some(peers) = support::peers() else { return };
@@ -201,7 +202,7 @@ fn a_pushgateway_answers_404_and_overwrites_nothing() {
     );
     put.unwrap().expect_success();
     let folder = tempfile::tempdir().unwrap();
-    assert!(!push(gateway.url(), folder.path()), "somebody has to look at it");
+    assert!(!push(gateway.url(), folder.path()), "an operator has to look at it");
     assert_eq!(waiting(folder.path()), 1);
     assert_eq!(gateway.metric(r#"pushed_total{instance="",job="spooled"}"#), Some(5.0));
 }

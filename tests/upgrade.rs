@@ -1,5 +1,6 @@
-//! An upgrade: a data folder and a configuration file that narthex 0.1.0 left. The file is valid unchanged, the folder
-//! opens, and everything in it arrives. The fixture is `tests/fixtures/data-0.1.0`; the README there says what it holds.
+//! An upgrade with a data folder and a configuration file of narthex 0.1.0. The file is valid unchanged, the folder
+//! opens, and everything in it arrives. The fixture is `tests/fixtures/data-0.1.0`; the README there describes its
+//! content.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,12 +22,12 @@ use support::wire::{self, Series, Version, visit};
 use support::{Answer, FakeReceiver, Narthex, SOON, wait_for, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
-/// In the fixture's configuration, where the address of the receiver goes.
+/// The placeholder for the receiver's address in the fixture's configuration.
 const PROXY: &str = "http://127.0.0.1:1";
 const SERIES: usize = 20;
-/// 2026-01-01, in milliseconds since 1970: the time of the first samples.
+/// 2026-01-01 in milliseconds since 1970: the time of the first samples.
 const START: i64 = 1_767_225_600_000;
-/// The series of which the destination `fails` refuses or fails samples, when the fixture is made.
+/// The number of series whose samples the destination `fails` refuses or fails when the fixture is made.
 const REFUSED: usize = 3;
 const PARKED: usize = 17;
 const HOSTS: [&str; 5] = ["one", "two", "three", "fails", "away"];
@@ -68,7 +69,7 @@ fn start(program: &str, data: &Path, folder: &Path, receiver: &FakeReceiver, tex
     Narthex::start_in(program, "run", data, &["--config", &config(folder, &text)])
 }
 
-/// Pushes a sample of each series.
+/// Pushes one sample of each series.
 fn push(narthex: &Narthex, time: i64) {
     let series =
         |number: usize| Series::new("m", &[("number", &number.to_string())], &[(time, number as f64)]);
@@ -76,7 +77,7 @@ fn push(narthex: &Narthex, time: i64) {
     wire::push(&narthex.write_url(), Version::V1, &all).unwrap().expect_success();
 }
 
-/// Makes the fixture; the README of the fixtures says with which program.
+/// Makes the fixture; the README of the fixtures names the program.
 #[test]
 #[ignore = "makes a fixture"]
 fn make() {
@@ -116,7 +117,7 @@ fn make() {
         let files = std::fs::read_dir(data.join("dead")).into_iter().flatten();
         files.flatten().any(|file| file.file_name().to_string_lossy().contains(".aside-"))
     };
-    // Others have to pass meanwhile.
+    // Other samples have to be accepted meanwhile.
     wait_until("a sample to be parked", Duration::from_secs(90), || {
         times.push(times.last().unwrap() + 1000);
         push(&narthex, *times.last().unwrap());
@@ -133,7 +134,7 @@ fn make() {
     for file in std::fs::read_dir(data.join("dead")).unwrap() {
         let (path, bytes) = file.map(|file| (file.path(), std::fs::read(file.path()).unwrap())).unwrap();
         if path.to_string_lossy().contains(".aside-") {
-            // The number of samples in the header of an entry.
+            // The number of samples, from the header of an entry.
             parked += u32::from_le_bytes(bytes[24..28].try_into().unwrap());
         } else {
             dead += bytes.iter().filter(|byte| **byte == b'\n').count();
@@ -171,7 +172,7 @@ fn everything_in_a_data_folder_of_0_1_0_arrives_after_an_upgrade() {
     assert!(refused.iter().all(|line| line.contains(&format!("number=\"{REFUSED}\""))), "{dead}");
 
     let narthex = start(PROGRAM, &data, folder.path(), &receiver, &text);
-    // At each of the three entries each sample arrived before the upgrade, or arrives now.
+    // At each of the three entries each sample arrived before the upgrade or arrives now.
     let copies = |entry: &[&str]| {
         let mut copies: BTreeMap<Sample, usize> = BTreeMap::new();
         let now = stored(&receiver);
@@ -198,8 +199,8 @@ fn everything_in_a_data_folder_of_0_1_0_arrives_after_an_upgrade() {
             if missing == 0 { Ok(()) } else { Err(format!("{missing} samples are missing at {entry:?}")) }
         });
     }
-    // Parked samples are tried every five minutes. Whether they arrive is tested with a clock that can be moved on,
-    // in crates/remote/tests/data_folder.rs.
+    // Parked samples are retried every five minutes. crates/remote/tests/data_folder.rs tests their arrival with a
+    // clock that can be advanced.
     let parked = known["parked"].as_f64().unwrap();
     wait_until("the parked samples to be shown", SOON, || {
         let metric = narthex.get("/metrics").text();

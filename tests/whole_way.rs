@@ -1,6 +1,6 @@
-//! Everything that remote write 2.0 can say goes the whole way unchanged: by a request through the door, to
-//! the log on disk, through a kill, to a destination that takes 2.0; and one that takes 1.0 gets what 1.0 can
-//! carry, while the rest is counted.
+//! All data of a remote write 2.0 request passes through narthex unchanged: from the input to the log on disk, through
+//! a kill, to a destination with 2.0. A destination with 1.0 gets the data that 1.0 can represent, and the rest is
+//! counted.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 
 use formats::remote_write::{DecodeOptions, Encoder, Protocol, decode};
@@ -36,7 +36,8 @@ fn floats(negative: Vec<f64>) -> Counts {
     Counts::Float { count: 3.5 + zero + below, zero, positive: vec![0.5, 1.0, 2.0], negative }
 }
 
-/// Two points a series, a second apart, with start timestamps and exemplars: floats, and histograms of every kind.
+/// Two points of each series, a second apart, with start timestamps and exemplars: floats, and histograms of every
+/// kind.
 fn message(now: i64) -> Vec<u8> {
     let mut encoder = Encoder::new(Protocol::V2);
     let start = now - 3_600_000;
@@ -70,7 +71,7 @@ fn message(now: i64) -> Vec<u8> {
     encoder.finish().to_vec()
 }
 
-/// Everything in a batch, each point in words.
+/// All points of a batch as text.
 fn words(batch: &Batch) -> BTreeSet<String> {
     let word = |point: &model::Point| {
         let series = &batch.series[point.series as usize];
@@ -90,7 +91,7 @@ fn words(batch: &Batch) -> BTreeSet<String> {
     batch.points.iter().map(word).collect()
 }
 
-/// What a destination was sent and took.
+/// The points that a destination received and accepted.
 fn arrived(receiver: &FakeReceiver, protocol: Protocol) -> BTreeSet<String> {
     let requests = receiver.requests();
     let taken = requests.iter().filter(|request| request.stored);
@@ -100,7 +101,7 @@ fn arrived(receiver: &FakeReceiver, protocol: Protocol) -> BTreeSet<String> {
 }
 
 #[test]
-fn everything_that_2_0_can_say_goes_through_door_disk_and_kill_to_a_2_0_destination() {
+fn all_data_of_2_0_passes_input_disk_and_kill_unchanged() {
     let (new, old) = (FakeReceiver::start(), FakeReceiver::start());
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
@@ -159,7 +160,7 @@ fn everything_that_2_0_can_say_goes_through_door_disk_and_kill_to_a_2_0_destinat
     assert!(points.clone().all(|word| word.contains(" since 0 ") && !word.contains("_custom")), "{there:#?}");
 }
 
-/// Snappy that nobody writes: one literal, with nothing compressed.
+/// An unusual snappy block: one literal without compression.
 fn literal(plain: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     model::varint::put_u64(&mut body, plain.len() as u64);
@@ -170,7 +171,7 @@ fn literal(plain: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_request_that_needs_no_change_goes_out_byte_for_byte_as_it_came() {
+fn a_request_without_changes_is_forwarded_byte_for_byte() {
     let receivers = [FakeReceiver::start(), FakeReceiver::start(), FakeReceiver::start()];
     let [same, labelled, without] = &receivers;
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The log on standard error: how each line looks, from the start to the end, and how many there are.
+//! The log on standard error: the form of each line, from the start to the end, and the number of lines.
 
 use super::PROGRAM;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -38,7 +38,7 @@ fn every_line_of_a_run_has_time_level_and_message() {
         std::fs::write(&file, "remote_write: [{url: http://h/x, nmae: a}]\nlog: {max_size: lots}\n").unwrap();
         narthex.process.signal(rustix::process::Signal::HUP);
         narthex.process.wait_for_line("the configuration was not reloaded", SOON);
-        // As after a start that fails: a line for each mistake. The last line has no line break in it.
+        // As after a failed start: one line for each error. The last line has no line break in it.
         let lines = narthex.process.lines();
         for (key, place) in [("remote_write[0].nmae", "1"), ("log.max_size", "2")] {
             let has =
@@ -70,7 +70,7 @@ fn every_line_of_a_run_has_time_level_and_message() {
     }
 }
 
-/// The lines of standard error of a command that ends with an error: each as its pairs, whatever the format is.
+/// The standard error of a command that ends with an error: each line as its pairs, in any format.
 fn failed_start(arguments: &[&str], format: &str) -> (Option<i32>, Vec<Vec<(String, String)>>) {
     let mut command = Command::new(PROGRAM);
     command.args(arguments).args(["--log-format", format]).env("NARTHEX_TO", "");
@@ -89,7 +89,7 @@ fn failed_start(arguments: &[&str], format: &str) -> (Option<i32>, Vec<Vec<(Stri
 }
 
 #[test]
-fn a_start_that_fails_says_why_in_log_lines() {
+fn a_failed_start_logs_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let text = "remote_write:\n  - url: http://h/x\n    nmae: a\nlog: {max_size: lots}\n";
     let file = support::narthex::config(folder.path(), text);
@@ -135,7 +135,7 @@ fn a_start_that_fails_says_why_in_log_lines() {
     }
 }
 
-/// What a start that fails writes to a terminal.
+/// The output of a failed start on a terminal.
 fn on_a_terminal(no_color: Option<&str>) -> String {
     let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&screen).unwrap();
@@ -146,7 +146,7 @@ fn on_a_terminal(no_color: Option<&str>) -> String {
     command.args(["run", "--config", "/does/not/exist"]).env_remove("NO_COLOR");
     command.envs(no_color.map(|value| ("NO_COLOR", value))).stderr(terminal);
     assert_eq!(command.status().unwrap().code(), Some(2));
-    // The last handle on the terminal's side: reading ends once it is closed.
+    // The last handle on the terminal's side: reading ends after it is closed.
     drop(command);
     let mut seen = Vec::new();
     let _ = std::fs::File::from(screen).read_to_end(&mut seen);
@@ -163,7 +163,7 @@ fn levels_have_a_color_on_a_terminal_unless_no_color_is_set() {
     }
 }
 
-/// Requests that failed and were sent again.
+/// The number of requests that failed and were retried.
 fn retries(narthex: &Narthex) -> f64 {
     let page = narthex.get("/metrics").text();
     let failures = page.lines().filter(|line| line.starts_with("narthex_remote_requests_retried_total{"));
@@ -171,10 +171,10 @@ fn retries(narthex: &Narthex) -> f64 {
 }
 
 #[test]
-fn a_receiver_that_limits_the_rate_gives_few_lines() {
+fn a_rate_limiting_receiver_causes_few_lines() {
     let receiver = FakeReceiver::start();
     let requests = std::sync::atomic::AtomicU64::new(0);
-    // The words differ each time, as those of a receiver that tells its current rate.
+    // The text differs each time, like that of a receiver that reports its current rate.
     receiver.answer(move |_| {
         let number = requests.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Answer::status(429).body(&format!("ingestion rate limit exceeded while adding {number} samples"))
@@ -197,9 +197,9 @@ fn a_receiver_that_limits_the_rate_gives_few_lines() {
     assert_eq!(written("waiting, and trying again"), 2, "{}", narthex.process.tail());
 }
 
-/// What is known of a destination is logged although another one is in a worse state.
+/// The state of a destination is logged although another one is in a worse state.
 #[test]
-fn each_destination_has_lines_of_its_own() {
+fn each_destination_has_its_own_lines() {
     let refusing = FakeReceiver::start();
     refusing.answer(|_| Answer::status(400).body("label name too long"));
     let away = FakeReceiver::start();
@@ -231,7 +231,7 @@ fn each_destination_has_lines_of_its_own() {
         let failing = line("destination_failing", name);
         assert!(failing.contains("level=ERROR") && failing.contains("waiting in the log"), "{failing}");
     }
-    // The end of one of them, with how long it lasted and how many requests failed meanwhile.
+    // The end of one of them, with its duration and the number of failed requests.
     limiting.answer(Answer::success);
     wait_until("the end to be logged", SOON * 2, || {
         let over = |line: &String| {
@@ -249,7 +249,7 @@ fn each_destination_has_lines_of_its_own() {
 }
 
 #[test]
-fn the_end_of_an_outage_says_how_long_it_was() {
+fn the_end_of_an_outage_is_logged_with_its_duration() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
@@ -262,7 +262,7 @@ fn the_end_of_an_outage_says_how_long_it_was() {
     receiver.go_away();
     narthex.post("/metrics/job/j", &[], b"a 1\n").expect_success();
     narthex.process.wait_for_line("trying again", SOON);
-    // The destinations are looked at every 200 ms, and tried every 50 ms.
+    // The state of destinations is checked every 200 ms, and requests are retried every 50 ms.
     wait_until("twenty failures", SOON, || retries(&narthex) >= 20.0);
     receiver.come_back();
     let line = narthex.process.wait_for_line("accepts again", SOON);

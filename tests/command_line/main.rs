@@ -18,7 +18,7 @@ use support::{Answer, FakeReceiver, Narthex, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// Runs to the end: exit code and what was written.
+/// Runs narthex to the end. Returns the exit code and the output.
 fn end(arguments: &[&str]) -> (Option<i32>, String) {
     end_with(arguments, &[])
 }
@@ -31,7 +31,7 @@ fn end_with(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, S
 }
 
 #[test]
-fn what_is_wrong_with_flags_ends_with_2_and_a_sentence() {
+fn wrong_flags_end_with_2_and_a_sentence() {
     for (arguments, words) in [
         (vec!["run", "--nonsense"], "unexpected argument '--nonsense'"),
         (vec!["run"], "nowhere to push to: give --to URL"),
@@ -80,20 +80,20 @@ fn a_wrong_variable_is_named_and_not_the_flag() {
         assert!(code == Some(2) && text.contains(words), "{arguments:?}: {text}");
     }
     for environment in [level, format] {
-        // A job must not fail because of a variable that is about its metrics.
+        // A job must not fail because of a variable for its metrics.
         let folder = tempfile::tempdir().unwrap();
         let state = ("XDG_STATE_HOME", folder.path().to_str().unwrap());
         let job = ["exec", "--job", "j", "--gateway", "http://127.0.0.1:9", "--", "echo", "done"];
         let (code, text) = end_with(&job, &[environment[0], state]);
         assert!(code == Some(0) && text.contains("done") && text.contains(environment[0].0), "{text}");
     }
-    // A flag wins over a variable, whatever that holds.
+    // A flag has precedence over a variable with any content.
     let (_, text) = end_with(&["--log-format", "json", "--log", "warn", "wal", "stat", "/"], &format);
     assert!(!text.contains("NARTHEX_LOG"), "{text}");
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_end_with_0() {
     assert_eq!(end(&["--version"]), (Some(0), format!("narthex {}", env!("CARGO_PKG_VERSION"))));
     for arguments in [&["--help"][..], &["run", "--help"], &["sink", "--help"], &["demo", "--help"]] {
         assert_eq!(end(arguments).0, Some(0));
@@ -109,7 +109,7 @@ fn a_password_in_a_url_is_not_repeated() {
 }
 
 #[test]
-fn a_taken_port_is_told_before_anything_else_is_done() {
+fn a_port_in_use_is_reported_before_anything_else_is_done() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = tempfile::tempdir().unwrap();
@@ -130,7 +130,7 @@ fn a_taken_port_is_told_before_anything_else_is_done() {
 }
 
 #[test]
-fn a_data_folder_in_use_is_told_with_the_other_process() {
+fn a_data_folder_in_use_is_reported_with_the_other_process() {
     let receiver = FakeReceiver::start();
     let first = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none"]);
     let data = first.data.to_str().unwrap();
@@ -141,7 +141,7 @@ fn a_data_folder_in_use_is_told_with_the_other_process() {
 }
 
 #[test]
-fn a_data_folder_that_cannot_be_made_is_told() {
+fn a_data_folder_that_cannot_be_created_is_reported() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let data = file.path().join("data");
     let (code, text) = end(&[
@@ -160,9 +160,9 @@ fn a_data_folder_that_cannot_be_made_is_told() {
     assert!(code == Some(1) && text.contains("is not a folder; choose another with --data"), "{text}");
 }
 
-/// As another user, which only root can become.
+/// Runs as another user, which needs root.
 #[test]
-fn a_data_folder_of_another_user_is_told_with_both_users() {
+fn a_data_folder_of_another_user_is_reported_with_both_users() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     const NOBODY: u32 = 65_534;
     let folder = tempfile::tempdir().unwrap();
@@ -170,7 +170,7 @@ fn a_data_folder_of_another_user_is_told_with_both_users() {
         return;
     }
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    // Where the build is may not be open to other users.
+    // The build folder may not be readable for other users.
     let program = folder.path().join("narthex");
     std::fs::copy(PROGRAM, &program).unwrap();
     let data = folder.path().join("data");
@@ -191,7 +191,7 @@ fn a_data_folder_of_another_user_is_told_with_both_users() {
 }
 
 #[test]
-fn it_says_what_it_does_and_ends_with_0() {
+fn it_logs_its_work_and_ends_with_0() {
     let receiver = FakeReceiver::start();
     let arguments =
         ["--to", &receiver.write_url(), "--job", "till", "--instance", "till-7", "--collect", "cpu"];
@@ -211,7 +211,7 @@ fn it_says_what_it_does_and_ends_with_0() {
 }
 
 #[test]
-fn a_destination_that_is_down_at_the_start_is_told_and_tried_again() {
+fn a_destination_down_at_the_start_is_reported_and_retried() {
     let port = support::process::free_port();
     let url = format!("http://127.0.0.1:{port}/api/v1/write");
     let narthex = Narthex::start(PROGRAM, &["--to", &url, "--collect", "loadavg"]);
@@ -231,7 +231,7 @@ fn a_destination_that_is_down_at_the_start_is_told_and_tried_again() {
 }
 
 #[test]
-fn a_destination_that_talks_nonsense_is_told_in_its_own_words() {
+fn a_destination_that_is_no_http_server_is_reported_with_its_text() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -249,7 +249,7 @@ fn a_destination_that_talks_nonsense_is_told_in_its_own_words() {
 }
 
 #[test]
-fn it_goes_on_when_nobody_reads_what_it_says() {
+fn it_continues_when_its_output_is_closed() {
     use std::io::{BufRead, BufReader};
     let data = tempfile::tempdir().unwrap();
     let mut child = Command::new(PROGRAM)
@@ -267,7 +267,7 @@ fn it_goes_on_when_nobody_reads_what_it_says() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_it_immediately() {
     let receiver = FakeReceiver::start();
     receiver.answer(|_| Answer::status(204).delay(Duration::from_secs(60)));
     let narthex = Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "loadavg"]);
@@ -282,7 +282,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn a_wrong_port_does_not_delay_the_end_before_the_first_request() {
     let folder = tempfile::tempdir().unwrap();
-    // Nothing is sent before the end is asked for.
+    // Nothing is sent before the end is requested.
     let text = "remote_write:\n- url: http://127.0.0.1:1/api/v1/write\n  queue_config: {batch_send_deadline: 1h}\n\
                 collect: {host: {collectors: none}, self: false}\n";
     let config = support::narthex::config(folder.path(), text);
@@ -299,7 +299,7 @@ fn a_wrong_port_does_not_delay_the_end_before_the_first_request() {
 }
 
 #[test]
-fn listen_addresses_are_taken_as_people_write_them() {
+fn listen_addresses_may_be_abbreviated() {
     for (listen, want) in [("0", "127.0.0.1:"), ("localhost:0", "127.0.0.1:")] {
         let arguments =
             ["run", "--to", "http://127.0.0.1:1", "--collect", "none", "--web.listen-address", listen];

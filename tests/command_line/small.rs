@@ -1,4 +1,4 @@
-//! The small program (`--no-default-features`): what it leaves out ends with 2 and a sentence, and the rest works.
+//! The small program (`--no-default-features`): commands that it lacks end with 2 and a sentence, and the others work.
 
 use crate::{end, end_with};
 
@@ -18,7 +18,7 @@ fn small_program_has_no_demo_sink_manual_and_completions() {
 }
 
 #[test]
-fn small_program_says_which_destinations_it_can_not_sign_for() {
+fn small_program_names_destinations_that_need_signatures() {
     let folder = tempfile::tempdir().unwrap();
     let check = |section: &str| {
         let text = format!("remote_write:\n  - url: https://h/x\n    {section}\n");

@@ -1,4 +1,4 @@
-//! `narthex check`: what it says of a file, and of the destinations that it tries.
+//! The output of `narthex check` about a file, and about the destinations that it tries.
 
 use super::{DESTINATION, PROGRAM};
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use support::{Answer, FakeReceiver};
 
 #[test]
-fn check_says_what_a_file_would_do_and_ends_with_0_or_2() {
+fn check_reports_the_effect_of_a_file_and_ends_with_0_or_2() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("n.yml");
     let check = |text: &str| {
@@ -51,7 +51,7 @@ fn check_send(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn check_send_tries_each_destination_and_says_what_to_fix() {
+fn check_send_tries_each_destination_and_names_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let [second, first, locked, gone, lost] = std::array::from_fn(|_| FakeReceiver::start());
     let unknown = "http://no-such-host.invalid/api/v1/write";
@@ -102,13 +102,13 @@ fn check_send_tries_each_destination_and_says_what_to_fix() {
     );
 }
 
-/// Starts nothing there: the port was free a moment ago.
+/// The URL of a port that no server listens on: it was free a moment ago.
 fn dead(scheme: &str) -> String {
     format!("{scheme}://127.0.0.1:{}", support::process::free_port())
 }
 
 #[test]
-fn check_send_names_the_part_that_fails_and_what_to_fix() {
+fn check_send_names_the_failing_part_and_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let [nothing, receiver, tokens] = std::array::from_fn(|_| FakeReceiver::start());
     nothing.answer(|_| Answer::status(200).header("X-Prometheus-Remote-Write-Samples-Written", "0"));

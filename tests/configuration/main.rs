@@ -1,5 +1,5 @@
-//! What is wrong with a configuration is told so that it can be mended: file, line, column, key, the line
-//! itself, what would be right; and never a secret.
+//! An error in a configuration is reported so that it can be fixed: with file, line, column, key, the text of the line,
+//! and the correction. It never contains a secret.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -57,7 +57,7 @@ fn labeldrop_without_a_regex_gets_a_hint() {
     );
 }
 
-/// The places and keys of all mistakes.
+/// The places and keys of all errors.
 fn places(text: &str) -> Vec<String> {
     let is_first = |line: &&str| line.starts_with("n.yml:");
     wrong(text)
@@ -70,7 +70,7 @@ fn places(text: &str) -> Vec<String> {
 const DESTINATION: &str = "remote_write:\n  - url: http://h:9090/api/v1/write\n";
 
 #[test]
-fn a_whole_file_is_read() {
+fn a_file_with_all_sections_is_accepted() {
     let (config, warnings) = read(
         "global:\n  external_labels: {site: '${SITE}', raw: '$$1'}\n\
          remote_write:\n  - url: http://h:9090/api/v1/write\n    name: a\n    queue_config: {max_shards: 3}\n\
@@ -94,7 +94,7 @@ fn a_whole_file_is_read() {
 }
 
 #[test]
-fn a_machine_whose_root_is_mounted_elsewhere_is_measured_there() {
+fn a_host_root_mounted_elsewhere_is_collected_from_there() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("machine/proc")).unwrap();
     std::fs::write(folder.path().join("machine/proc/stat"), "btime 1700000000\n").unwrap();
@@ -113,7 +113,7 @@ fn a_machine_whose_root_is_mounted_elsewhere_is_measured_there() {
 }
 
 #[test]
-fn this_machine_is_measured_only_where_the_file_says_so() {
+fn host_metrics_are_collected_only_if_configured() {
     assert!(read(DESTINATION).0.collect.host.is_empty());
     assert!(!read(&format!("{DESTINATION}collect: {{}}\n")).0.collect.host.is_empty());
     assert!(!read(&format!("{DESTINATION}collect:\n")).0.collect.host.is_empty());
@@ -142,7 +142,7 @@ fn sections_for_a_server_are_accepted_with_a_warning_each() {
 }
 
 #[test]
-fn what_prometheus_has_and_narthex_lacks_is_named() {
+fn unsupported_settings_of_prometheus_are_named() {
     assert_eq!(
         wrong(&format!("{DESTINATION}scrape_configs:\n  - job_name: x\n")),
         "n.yml:3:1: scrape_configs: narthex does not scrape yet: let the programs push, or keep Prometheus \
@@ -159,7 +159,7 @@ fn what_prometheus_has_and_narthex_lacks_is_named() {
 }
 
 #[test]
-fn an_unknown_key_is_answered_with_the_one_that_was_meant() {
+fn the_error_for_an_unknown_key_suggests_a_similar_one() {
     assert_eq!(
         wrong("remote_write:\n  - url: http://h/x\n    queue_config:\n      capcity: 100\n"),
         "n.yml:4:7: remote_write[0].queue_config.capcity: unknown key \"capcity\"\n  \
@@ -173,7 +173,7 @@ fn an_unknown_key_is_answered_with_the_one_that_was_meant() {
 }
 
 #[test]
-fn a_wrong_value_is_answered_with_what_would_be_right() {
+fn the_error_for_a_wrong_value_names_valid_ones() {
     for (section, want) in [
         (
             "log: {max_size: lots}",
@@ -232,7 +232,7 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
 }
 
 #[test]
-fn members_are_checked_and_told_with_their_place() {
+fn members_are_checked_and_reported_with_their_place() {
     let entry = |more: &str| {
         format!("remote_write:\n- name: c\n  members: [http://a:9090/x, http://b:9090/x]\n  {more}\n")
     };
@@ -266,7 +266,7 @@ fn relative_paths_are_relative_to_the_file() {
 }
 
 #[test]
-fn memory_for_what_waits_is_an_amount_with_a_least() {
+fn memory_for_waiting_samples_has_a_minimum() {
     assert_eq!(read(DESTINATION).0.max_in_memory, 32 << 20);
     let wrong = |value: &str| wrong(&format!("{DESTINATION}send: {{max_in_memory: {value}}}\n"));
     let share = wrong("10%");
@@ -283,7 +283,7 @@ fn memory_for_what_waits_is_an_amount_with_a_least() {
 }
 
 #[test]
-fn broken_yaml_is_told_with_its_place() {
+fn invalid_yaml_is_reported_with_its_place() {
     assert_eq!(
         wrong("remote_write: [\n"),
         "n.yml:1:15: remote_write: not valid YAML: unclosed bracket '['\n  1 | remote_write: [\n    \
@@ -296,7 +296,7 @@ fn broken_yaml_is_told_with_its_place() {
 }
 
 #[test]
-fn a_variable_that_is_not_set_is_told() {
+fn an_unset_variable_is_reported() {
     assert_eq!(
         wrong(&format!("{DESTINATION}log:\n  max_size: ${{NOPE}}\n")),
         "n.yml:4:13: log.max_size: environment variable NOPE is not set\n  4 |   max_size: ${NOPE}\n    |             ^"
@@ -330,7 +330,7 @@ fn no_secret_is_ever_repeated() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once_each_at_its_key() {
+fn all_errors_are_reported_at_once_with_their_keys() {
     let text = "global:\n  external_labels: {site: '${NOPE}'}\n\
         remote_write:\n  - url: http://h:9090/api/v1/write\n    queue_config:\n      capcity: 100\n      max_shards: many\n  \
         - url: ftp://i/\n    nmae: b\n\
@@ -356,13 +356,13 @@ fn all_mistakes_are_told_at_once_each_at_its_key() {
 }
 
 #[test]
-fn the_number_of_mistakes_that_are_told_is_bounded() {
+fn the_number_of_reported_errors_is_limited() {
     let keys: String = (0..100).map(|number| format!("  nonsense_{number}: 1\n")).collect();
     assert_eq!(places(&format!("log:\n{keys}")).len(), narthex::config::read::MISTAKES_MAX);
 }
 
 #[test]
-fn mistakes_of_form_come_with_a_hint() {
+fn errors_of_syntax_have_a_hint() {
     for (text, hint) in [
         (
             "remote_write:\n  url: http://h:9090/api/v1/write\n",
@@ -428,7 +428,7 @@ fn a_url_without_a_path_gets_a_warning_that_names_the_usual_one() {
 }
 
 #[test]
-fn a_file_without_collect_says_how_to_collect() {
+fn a_file_without_collect_gets_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let file = support::narthex::config(folder.path(), DESTINATION);
     let output = Command::new(PROGRAM).args(["check", &file]).output().unwrap();
@@ -439,9 +439,9 @@ fn a_file_without_collect_says_how_to_collect() {
     );
 }
 
-/// What promtool accepts as a pattern, narthex accepts, too.
+/// narthex accepts every pattern that promtool accepts.
 #[test]
-fn octal_escapes_in_patterns_are_taken_as_by_prometheus() {
+fn octal_escapes_in_patterns_are_accepted_as_by_prometheus() {
     let promtool = support::peers().map(|peers| peers.promtool);
     let folder = tempfile::tempdir().unwrap();
     for (pattern, valid) in [

@@ -1,4 +1,4 @@
-//! Who pushes groups, and what each group must be after a restart.
+//! Pushes groups, and checks what each group contains after a restart.
 
 use crate::ledger::{Acked, grouped};
 use crate::pushers::Counts;
@@ -11,10 +11,10 @@ use support::http;
 const FAMILIES: [&str; 3] = ["crash_a", "crash_b", "crash_c"];
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A group: its families' values; nothing where there is no such group.
+/// A group: the values of its families; `None` if the group does not exist.
 type Group = Option<BTreeMap<String, f64>>;
 
-/// What is asked for.
+/// A request.
 enum Change {
     Put(Vec<&'static str>),
     Post(Vec<&'static str>),
@@ -24,7 +24,8 @@ enum Change {
 /// Changes the groups `first..first + count`, one request after the other.
 pub(crate) struct Groups {
     first: usize,
-    /// What each may be: the last answered state, and those of changes after it that got no answer.
+    /// The possible states of each group: the one after the last answer, and those after later changes without an
+    /// answer.
     states: Vec<Vec<Group>>,
     value: f64,
     dice: fastrand::Rng,
@@ -36,7 +37,7 @@ impl Groups {
         Groups { first, states: vec![vec![None]; count], value: 0.0, dice }
     }
 
-    /// Pushes to the narthex at `url` until it is gone.
+    /// Pushes to the narthex at `url` until it has ended.
     pub(crate) fn run(
         &mut self,
         url: &str,
@@ -97,7 +98,8 @@ impl Groups {
         Ok(counts)
     }
 
-    /// Holds what narthex shows against what may be there; from now on it is what is shown.
+    /// Compares the groups that narthex shows with the possible states. The shown state is the only possible one from
+    /// then on.
     pub(crate) fn check(&mut self, shown: &serde_json::Value) -> Vec<String> {
         let mut wrong = Vec::new();
         let all = shown["data"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,22 +1,23 @@
-//! What was acknowledged, and what each destination got: held against each other, it tells loss,
-//! repetition and disorder apart.
+//! Compares the acknowledged samples with those that each destination received. It distinguishes loss, repetition and
+//! wrong order.
 //!
-//! A sample's place in its series is its timestamp less [`base_ms`]. The series `crash_numbered` count
-//! 0, 1, 2, ... in their timestamps and in their values; a series of a group has the times that narthex
+//! The place of a sample in its series is its timestamp minus [`base_ms`]. The series `crash_numbered` count 0, 1, 2,
+//! ... in their timestamps and in their values. A series of a group has times that narthex sets, and values that
+//! increase with each push.
 //! gives it, and values that rise with each push.
 
 use std::collections::{HashMap, HashSet};
 use support::receiver::Received;
 use support::wire::{SeriesView, visit};
 
-/// Samples that are numbered by the pusher.
+/// The series whose samples the pusher numbers.
 pub(crate) const NUMBERED: &str = "crash_numbered";
-/// The header by which a run of narthex (between start and end) is told.
+/// The header that identifies a run of narthex, from start to end.
 pub(crate) const INCARNATION: &str = "x-incarnation";
-/// Findings of one kind that are written out; the rest is counted.
+/// The maximum of findings of one kind with a text; the others are only counted.
 const MAX_FINDINGS: usize = 30;
 
-/// The time that stands for place 0, in milliseconds: the day before this test was started.
+/// The time of place 0, in milliseconds: one day before this test was started.
 pub(crate) fn base_ms() -> i64 {
     static BASE: std::sync::LazyLock<i64> = std::sync::LazyLock::new(|| {
         std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as i64) - 86_400_000
@@ -24,27 +25,25 @@ pub(crate) fn base_ms() -> i64 {
     *BASE
 }
 
-/// A series, as its labels stand on the wire: `name=value,`.
+/// A series by its labels on the wire: `name=value,`.
 pub(crate) type Key = String;
 
-/// The key of a numbered series.
 pub(crate) fn numbered(pusher: usize, series: usize) -> Key {
     format!("__name__={NUMBERED},pusher={pusher},series={series},")
 }
 
-/// The key of a group's series.
 pub(crate) fn grouped(family: &str, group: usize) -> Key {
     format!("__name__={family},group={group},job=crash,")
 }
 
-/// What was answered with 2xx and is not known yet to have arrived.
+/// The samples that were answered with 2xx and have not arrived yet.
 #[derive(Default, Clone)]
 pub(crate) struct Acked {
-    /// Places from, to (not included), and the round.
+    /// The first place, the end (exclusive), and the round.
     numbered: HashMap<Key, Vec<(i64, i64, u32)>>,
-    /// Values of groups' series, and the round.
+    /// The values of groups' series, and the round.
     grouped: HashMap<Key, Vec<(f64, u32)>>,
-    /// How many samples both were to begin with.
+    /// The number of samples in both at the beginning.
     pub(crate) samples: u64,
 }
 
@@ -63,7 +62,7 @@ impl Acked {
         self.grouped.entry(key).or_default().push((value, round));
     }
 
-    /// Takes in what a round's pushers were told.
+    /// Adds the samples that were acknowledged in a round.
     pub(crate) fn extend(&mut self, round: &Acked) {
         self.samples += round.samples;
         for (key, ranges) in &round.numbered {
@@ -74,23 +73,22 @@ impl Acked {
         }
     }
 
-    /// How many ranges and values have not arrived.
+    /// The number of ranges and values that have not arrived.
     pub(crate) fn open(&self) -> usize {
         self.numbered.values().map(Vec::len).sum::<usize>()
             + self.grouped.values().map(Vec::len).sum::<usize>()
     }
 }
 
-/// One series at one destination.
 struct Track {
-    /// Of a numbered series: a bit for each place that was there.
+    /// For a numbered series: a bit for each place that arrived.
     seen: Vec<u64>,
     furthest: i64,
     /// The run that sent last.
     incarnation: u32,
     /// The furthest place that was answered with 2xx in that run.
     confirmed: i64,
-    /// Of a group's series: the bits of the value at each place that was there.
+    /// For a group's series: the bits of the value at each place that arrived.
     values: HashMap<i64, u64>,
 }
 
@@ -108,31 +106,31 @@ impl Track {
     }
 }
 
-/// What a destination got.
+/// The samples that a destination received.
 #[derive(Default)]
 pub(crate) struct Arrivals {
     tracks: HashMap<Key, Track>,
-    /// There for the first time.
+    /// Samples that arrived for the first time.
     pub(crate) first: u64,
-    /// There once more.
+    /// Samples that arrived again.
     pub(crate) repeated: u64,
-    /// How many may be there once more: what was stored without the sender being told, and for each end
-    /// of a run what may have been under way.
+    /// The limit of [`Arrivals::repeated`]: samples that were stored without an answer, and for each end of a run the
+    /// samples that may have been in flight.
     pub(crate) may_repeat: u64,
-    /// There for the first time, but after one that was to come later.
+    /// Samples that arrived for the first time after a later one.
     pub(crate) out_of_order: u64,
-    /// Sent again by the same run although it was told of their acceptance.
+    /// Samples that the same run sent again although their acceptance was answered.
     pub(crate) stepped_back: u64,
-    /// The same, where the destination went away and so the answer may have been lost.
+    /// The limit of [`Arrivals::stepped_back`]: the destination disconnected, so the answer may have been lost.
     pub(crate) may_step_back: u64,
     /// Requests whose samples count as written.
     pub(crate) requests: u64,
-    /// What is wrong, in words.
+    /// The errors as text.
     pub(crate) findings: Vec<String>,
 }
 
 impl Arrivals {
-    /// Takes the samples of a stored request; `confirmed` says that its answer was a whole 2xx.
+    /// Adds the samples of a stored request. `confirmed` is true if its answer was a complete 2xx.
     pub(crate) fn take(&mut self, request: &Received, confirmed: bool) {
         let incarnation = request.header(INCARNATION).and_then(|text| text.parse().ok()).unwrap_or(u32::MAX);
         let mut count = 0;
@@ -219,8 +217,8 @@ impl Arrivals {
         }
     }
 
-    /// Forgets of `acked` what has arrived. What is missing although later samples of its series are there,
-    /// or, at the `end`, at all, is lost: how many samples, and some of them in words.
+    /// Removes the samples that have arrived from `acked`. A missing sample is lost if a later sample of its series has
+    /// arrived, or at the `end`. Returns the number of lost samples, and some of them as text.
     pub(crate) fn settle(&self, acked: &mut Acked, end: bool) -> (u64, Vec<String>) {
         let (mut lost, mut words) = (0, Vec::new());
         for (key, ranges) in &mut acked.numbered {

@@ -1,14 +1,15 @@
-//! The crash test: narthex is killed at random moments under load, again and again on the same data, and
-//! whatever it acknowledged must be at each destination afterwards, in order.
+//! The crash test: narthex is killed at random moments under load, again and again on the same data. Afterwards every
+//! acknowledged sample must be at each destination, in order.
 //!
-//! A round is one run of the program: it is started with settings of its own (protocol, shards, sizes,
-//! durability), pushed to over all doors while two destinations are healthy, slow, failing or away,
-//! each by itself, and ended: by SIGKILL mostly, in the middle of its start sometimes, by SIGTERM now and
-//! then. Meanwhile its configuration is read again, with other options, another order, and names that come
-//! and go; the end may come in the middle of that. The log is small, so that segments roll and go, and pushes are refused when it is full.
+//! A round is one run of the program. It starts with its own settings (protocol, shards, sizes, durability). Samples
+//! are pushed to all inputs, while each of two destinations is healthy, slow, failing or unreachable. Most rounds end
+//! by SIGKILL, some in the middle of the start, some by SIGTERM. Meanwhile the configuration is reloaded with other
+//! options, another order, and names that are added and removed; the end may come in the middle of a reload. The log is
+//! small, so that segments are started and deleted, and pushes are refused when it is full.
 //!
-//! There are rounds until it was killed a hundred times under load, or as many as `NARTHEX_CRASH_ROUNDS`
-//! says; `NARTHEX_CRASH_SEED` repeats the choices of a run (not its timing). `cargo test -p narthex --test crash -- --nocapture` shows the table.
+//! The test ends after a hundred kills under load, or after as many rounds as `NARTHEX_CRASH_ROUNDS` says.
+//! `NARTHEX_CRASH_SEED` repeats the choices of a run, but not its timing. `cargo test -p narthex --test crash --
+//! --nocapture` shows the table.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,16 +36,16 @@ use support::{Narthex, Process, SOON};
 use table::Table;
 use weather::{Destination, Weather};
 
-/// How often it is killed under load, where nothing says how many rounds there are.
+/// The number of kills under load, unless the number of rounds is set.
 const KILLS: u64 = 100;
 const PUSHERS: usize = 3;
-/// Threads that push groups, and the groups of each.
+/// The number of threads that push groups, and of the groups of each.
 const GROUP_PUSHERS: usize = 2;
 const GROUPS: usize = 8;
-/// How long the destinations have at the end to take what is left.
+/// How long the destinations have at the end to receive the rest.
 const DRAIN: Duration = Duration::from_secs(120);
 
-/// The program: this build's, or the one that `NARTHEX_CRASH_PROGRAM` names.
+/// The program: that of this build, or the one in `NARTHEX_CRASH_PROGRAM`.
 fn program() -> PathBuf {
     std::env::var_os("NARTHEX_CRASH_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_narthex").into()).into()
 }
@@ -54,7 +55,7 @@ fn program() -> PathBuf {
 enum End {
     /// SIGKILL under load.
     Kill,
-    /// SIGKILL this long after the program was started, whether it listens already or not.
+    /// SIGKILL this long after the start of the program, no matter if it listens already.
     KillEarly(Duration),
     /// SIGTERM under load.
     Terminate,
@@ -65,11 +66,11 @@ enum End {
 struct Round {
     number: u32,
     settings: Settings,
-    /// When in its life the configuration is read again, as a share of it, and what it says then.
+    /// The times of reloads, as a share of the round's life, with the new settings.
     reloads: Vec<(f64, Settings)>,
     durability: &'static str,
     weathers: [Weather; 2],
-    /// When a destination that is going away goes, as a share of the round; at its beginning where 0.
+    /// When an unreachable destination disconnects, as a share of the round's life; 0 means at its beginning.
     leaves: [f64; 2],
     life: Duration,
     end: End,
@@ -78,7 +79,7 @@ struct Round {
 impl Round {
     fn roll(number: u32, dice: &mut fastrand::Rng) -> Round {
         let settings = Settings::roll(dice);
-        // Mostly short: it is being killed that is tested here.
+        // Mostly short, because this tests the kill.
         let longest_ms = if dice.u8(0..5) == 0 { 900 } else { 250 };
         let mut times: Vec<f64> = (0..dice.usize(0..4)).map(|_| dice.f64()).collect();
         times.sort_by(f64::total_cmp);
@@ -88,7 +89,7 @@ impl Round {
             let next = last.roll_next(dice);
             reloads.push((at, next));
         }
-        // A reload takes its time, too.
+        // A reload takes time too.
         let more = Duration::from_millis(100 * reloads.len() as u64);
         Round {
             number,
@@ -106,7 +107,7 @@ impl Round {
         }
     }
 
-    /// The last one, in which all that is left is delivered.
+    /// The last round, in which all remaining samples are delivered.
     fn last(number: u32) -> Round {
         Round {
             number,
@@ -129,30 +130,30 @@ impl Round {
         }
     }
 
-    /// The most samples that a destination can have under way.
+    /// The maximum of samples that a destination can have in flight.
     fn under_way(&self) -> u64 {
         let all = self.reloads.iter().map(|(_, settings)| settings).chain([&self.settings]);
         all.map(Settings::under_way).max().unwrap_or(0)
     }
 }
 
-/// Everything that lives through all rounds.
+/// The state over all rounds.
 struct Test {
     folder: tempfile::TempDir,
     seed: u64,
     destinations: [Destination; 2],
     pushers: Vec<Pusher>,
     groups: Vec<Groups>,
-    /// For each destination.
+    /// The acknowledged samples of each destination.
     acked: [Acked; 2],
     table: Table,
     findings: Vec<String>,
-    /// Each round, and the last words of its narthex where there was one.
+    /// Each round, and the last lines of narthex' output.
     history: Vec<String>,
 }
 
 #[test]
-fn what_is_acknowledged_arrives_in_order_whenever_it_is_killed() {
+fn acknowledged_samples_arrive_in_order_after_any_kill() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let seed = number("NARTHEX_CRASH_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
     let rounds = number("NARTHEX_CRASH_ROUNDS").map(|rounds| rounds as u32);
@@ -178,7 +179,7 @@ fn what_is_acknowledged_arrives_in_order_whenever_it_is_killed() {
     test.deliver_the_rest(&Round::last(number));
     test.stop_at_findings();
     println!("{}", test.table.print(seed, start.elapsed()));
-    // Otherwise it showed less than it says.
+    // Otherwise the test did not cover what it promises.
     let Table { killed, reloads, oldest, groups_checked, .. } = test.table;
     let all = reloads > 0 && oldest > 0.0 && groups_checked > 0;
     assert!(
@@ -200,7 +201,7 @@ impl Test {
             End::Kill | End::Terminate => self.loaded(round),
         }
         for destination in &mut self.destinations {
-            // At its end, and where a reload waits in vain for answers.
+            // At its end, and if a reload waits for answers without success.
             destination.arrivals().may_repeat += round.under_way() * (1 + round.reloads.len() as u64);
         }
         self.table.round(round.weathers, round.end, &before, &self.counters());
@@ -208,7 +209,7 @@ impl Test {
         self.findings_of_destinations(round.number);
     }
 
-    /// Lets the destinations go away whose time it is.
+    /// Disconnects the destinations whose time has come.
     fn leave(&mut self, round: &Round, is_time: impl Fn(f64) -> bool) {
         for (at, destination) in self.destinations.iter_mut().enumerate() {
             if round.weathers[at] == Weather::Away && is_time(round.leaves[at]) {
@@ -231,7 +232,7 @@ impl Test {
 
     fn configure(&self, round: &Round, settings: &Settings) {
         let text = settings.config(&self.destinations, round.number, round.durability);
-        // In one step: the reload before may be reading it.
+        // Replaced in one step, because the previous reload may be reading the file.
         let beside = self.folder.path().join("next.yml");
         std::fs::write(&beside, text).unwrap();
         std::fs::rename(beside, self.path(round)).unwrap();
@@ -288,7 +289,7 @@ impl Test {
                 .map(|groups| scope.spawn(move || groups.run(url, number, stop, acked)))
                 .collect();
             self.live(round, &narthex);
-            // The log's own numbers, as late as can be; it may be too busy to tell.
+            // The numbers of the log, as late as possible. The log may be too busy to answer.
             for (number, metric) in [
                 (&mut self.table.segment, "prometheus_tsdb_wal_segment_current"),
                 (&mut self.table.oldest, "narthex_log_oldest_segment"),
@@ -325,7 +326,7 @@ impl Test {
         self.history.push(narthex.process.tail());
     }
 
-    /// Waits for the end of the round's life; meanwhile destinations go away and the configuration changes.
+    /// Waits for the end of the round's life. Meanwhile destinations disconnect and the configuration changes.
     fn live(&mut self, round: &Round, narthex: &Narthex) {
         let leaves = round.leaves.iter().filter(|at| **at > 0.0).map(|at| (*at, None));
         let reloads = round.reloads.iter().map(|(at, settings)| (*at, Some(settings)));
@@ -346,7 +347,6 @@ impl Test {
         std::thread::sleep(round.life.saturating_sub(start.elapsed()));
     }
 
-    /// Counts the reloads of a run that has ended.
     fn count_reloads(&mut self, round: &Round, narthex: &Narthex) {
         for line in narthex.process.lines() {
             self.table.reloads += u64::from(line.contains("the configuration was reloaded"));
@@ -356,7 +356,7 @@ impl Test {
         }
     }
 
-    /// The last run: nothing is pushed any more, and all that was acknowledged must arrive.
+    /// The last run: nothing is pushed any more, and all acknowledged samples must arrive.
     fn deliver_the_rest(&mut self, round: &Round) {
         self.history.push(format!("{round:?}"));
         for destination in &mut self.destinations {
@@ -388,7 +388,7 @@ impl Test {
         self.findings_of_destinations(round.number);
     }
 
-    /// Looks for what is lost.
+    /// Finds lost samples.
     fn settle(&mut self, end: bool) {
         for (destination, acked) in self.destinations.iter().zip(&mut self.acked) {
             let (lost, words) = destination.arrivals().settle(acked, end);
@@ -409,7 +409,7 @@ impl Test {
             let (repeated, may) = (arrivals.repeated, arrivals.may_repeat);
             if repeated > may {
                 self.findings.push(format!(
-                    "{name}: by round {round}, {repeated} samples were sent again, at most {may} were under way"
+                    "{name}: by round {round}, {repeated} samples were sent again, at most {may} were in flight"
                 ));
             }
             if arrivals.stepped_back > arrivals.may_step_back {
@@ -422,7 +422,7 @@ impl Test {
         }
     }
 
-    /// Ends the test where something was found, with all that is needed to find out why.
+    /// Ends the test if there is a finding, with everything that is needed to investigate it.
     #[track_caller]
     fn stop_at_findings(&mut self) {
         if self.findings.is_empty() {
@@ -439,9 +439,9 @@ impl Test {
     }
 }
 
-/// Ended by SIGTERM while the destination is away, with several segments in the log.
+/// narthex is ended by SIGTERM while the destination is unreachable and the log has several segments.
 #[test]
-fn what_is_undelivered_at_the_end_is_there_at_the_next_start() {
+fn undelivered_samples_arrive_after_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = support::FakeReceiver::start();
     receiver.go_away();

@@ -1,4 +1,4 @@
-//! Who pushes numbered samples, over all doors for them.
+//! Pushes numbered samples to all inputs that accept them.
 
 use crate::ledger::{Acked, NUMBERED, base_ms, numbered};
 use std::sync::Mutex;
@@ -7,16 +7,16 @@ use std::time::Duration;
 use support::http;
 use support::wire::{self, Series, Version};
 
-/// Series of each pusher.
+/// The number of series of each pusher.
 const SERIES: usize = 40;
 /// A pause after a refusal.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What became of pushes.
+/// The outcome of pushes.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) acked: u64,
-    /// 503.
+    /// Answered with 503.
     pub(crate) refused: u64,
     /// The connection ended without an answer.
     pub(crate) unanswered: u64,
@@ -30,8 +30,8 @@ impl Counts {
     }
 }
 
-/// Pushes one request after the other. What isn't acknowledged is not pushed again: the next request goes
-/// on with the next numbers, so that each sample is pushed once and a repetition is the delivery's.
+/// Pushes one request after the other. A request without acknowledgement is not pushed again: the next request
+/// continues with the next numbers. So each sample is pushed once, and only the delivery can repeat it.
 pub(crate) struct Pusher {
     number: usize,
     next: Vec<i64>,
@@ -43,7 +43,7 @@ impl Pusher {
         Pusher { number, next: vec![0; SERIES], dice: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Pushes to the narthex at `url` until it is gone. An answer that should not come is an error.
+    /// Pushes to the narthex at `url` until it has ended. An unexpected answer is an error.
     pub(crate) fn run(
         &mut self,
         url: &str,
@@ -83,7 +83,7 @@ impl Pusher {
         Ok(counts)
     }
 
-    /// Some series, each with its next places: from, to (not included).
+    /// Some series, each with its next places: the first and the end (exclusive).
     fn next_samples(&mut self, samples_max: i64) -> Vec<(usize, i64, i64)> {
         let share = self.dice.u8(1..=100);
         let mut chosen = Vec::new();

@@ -1,4 +1,4 @@
-//! What a configuration says: at a start, and after a reload.
+//! The settings in the configuration: at a start, and after a reload.
 
 use crate::ledger;
 use crate::weather::Destination;
@@ -11,9 +11,9 @@ pub(crate) struct Settings {
     pub(crate) samples_per_send: u64,
     pub(crate) capacity: u64,
     pub(crate) deadline_ms: u64,
-    /// Which destinations have a name; it comes and goes.
+    /// Which destinations have a name; reloads add and remove it.
     pub(crate) named: [bool; 2],
-    /// Whether the second one stands first.
+    /// The second destination is first in the file.
     pub(crate) swapped: bool,
 }
 
@@ -34,7 +34,7 @@ impl Settings {
         }
     }
 
-    /// Others for a reload: one of the two destinations often stays as it is.
+    /// Settings for a reload: one of the two destinations often stays the same.
     pub(crate) fn roll_next(&self, dice: &mut fastrand::Rng) -> Settings {
         let mut next = Settings::roll(dice);
         if dice.bool() {
@@ -48,12 +48,12 @@ impl Settings {
         next
     }
 
-    /// The most samples that a destination can have under way.
+    /// The maximum of samples that a destination can have in flight.
     pub(crate) fn under_way(&self) -> u64 {
         self.max_shards * self.samples_per_send
     }
 
-    /// The whole file, for the run number `incarnation`.
+    /// The whole file for the run with the number `incarnation`.
     pub(crate) fn config(
         &self,
         destinations: &[Destination; 2],

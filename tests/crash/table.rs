@@ -1,4 +1,4 @@
-//! What a run of the test was, as a table.
+//! The results of a test run as a table.
 
 use crate::End;
 use crate::pushers::Counts;
@@ -16,7 +16,7 @@ struct Row {
 /// Sums over all rounds.
 #[derive(Default)]
 pub(crate) struct Table {
-    /// By what a destination did.
+    /// By the behaviour of a destination.
     rows: BTreeMap<&'static str, Row>,
     pub(crate) killed: u64,
     killed_early: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Table {
     pub(crate) group_changes: Counts,
     pub(crate) groups_checked: u64,
     pub(crate) samples_acked: u64,
-    /// SIGHUPs, and reloads that were finished before the end.
+    /// The number of SIGHUPs, and of reloads that were finished before the end.
     pub(crate) reloads_asked: u64,
     pub(crate) reloads: u64,
     pub(crate) lost: u64,
@@ -60,7 +60,7 @@ impl Table {
 
     pub(crate) fn print(&self, seed: u64, took: Duration) -> String {
         let mut out = String::from(
-            "| destination | rounds | requests stored | samples, first time | once more | at most |\n\
+            "| destination | rounds | requests stored | samples, first time | repeated | at most |\n\
              | --- | --- | --- | --- | --- | --- |\n",
         );
         let mut total = Row::default();

@@ -1,4 +1,4 @@
-//! Destinations and what they do to requests.
+//! Destinations and how they answer requests.
 
 use crate::ledger::Arrivals;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,13 +9,13 @@ use support::{Answer, FakeReceiver};
 /// How a destination behaves during a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Weather {
-    /// Takes everything at once.
+    /// Accepts everything immediately.
     Healthy,
-    /// Takes everything, later.
+    /// Accepts everything after a delay.
     Slow,
     /// Fails this share of requests, in percent.
     Failing(u8),
-    /// Is not there.
+    /// Does not listen.
     Away,
 }
 
@@ -67,7 +67,7 @@ impl Destination {
         self.receiver.write_url()
     }
 
-    /// Behaves so from now on; being away has to be asked for by [`Destination::go_away`].
+    /// Sets the behaviour from now on. [`Destination::go_away`] is needed to make it unreachable.
     pub(crate) fn set(&mut self, weather: Weather) {
         self.sky.lock().unwrap().weather = weather;
         if self.away && weather != Weather::Away {
@@ -78,7 +78,7 @@ impl Destination {
         self.receiver.requests().clear();
     }
 
-    /// Is not there any more. Of what is under way (at most `under_way` samples) the answers may get lost.
+    /// Stops listening. The answers to requests in flight (at most `under_way` samples) may be lost.
     pub(crate) fn go_away(&mut self, under_way: u64) {
         if !self.away {
             self.receiver.go_away();
@@ -94,7 +94,6 @@ impl Destination {
     }
 }
 
-/// Arrivals, locked.
 pub(crate) struct Guard<'a>(MutexGuard<'a, Sky>);
 
 impl std::ops::Deref for Guard<'_> {
@@ -129,7 +128,7 @@ impl Sky {
             Weather::Slow => success.delay(Duration::from_millis(dice.u64(1..60))),
             Weather::Failing(percent) if dice.u8(0..100) >= percent => success,
             Weather::Failing(_) => {
-                // A receiver may have written what it doesn't confirm.
+                // A receiver may have written samples without confirming them.
                 let stored = dice.bool();
                 let failed = match dice.u8(0..6) {
                     0 => Answer::status(500).body("out of luck"),

@@ -1,5 +1,5 @@
-//! The commands in the documents: narthex understands each of its own, cargo's name tests and packages that are
-//! there, scripts exist, promtool understands the queries.
+//! Checks the commands in the documents: narthex accepts its own commands, the tests and packages in cargo commands
+//! exist, scripts exist, and promtool accepts the queries.
 
 use crate::{code, documents, read};
 use clap::error::ErrorKind;
@@ -11,14 +11,14 @@ use support::peers::repository;
 
 /// A command in a document, in words.
 struct Said {
-    /// Where, for whoever reads a failure.
+    /// The place, for the message of a failure.
     place: String,
     words: Vec<String>,
-    /// Whether it stands in a block of its own, to be typed as it is, rather than in a sentence.
+    /// It is in its own block, to be typed unchanged, and not in a sentence.
     block: bool,
 }
 
-/// Splits as a shell does, as far as the documents need it: quotes, and the end at a pipe, a redirection or a
+/// Splits a line like a shell, as far as the documents need it: quotes, and the end at a pipe, a redirection or a
 /// comment.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
@@ -41,19 +41,19 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Every command of `programs`: in blocks that are indented, and between backticks.
+/// Every command of `programs` in indented blocks and between backticks.
 fn commands(programs: &[&str]) -> Vec<Said> {
     let mut said = Vec::new();
     for (path, text) in documents() {
         for (number, line) in text.lines().enumerate() {
             let place = format!("{path}:{}: {}", number + 1, line.trim());
             let mut add = |text: &str, block: bool| {
-                // What stands apart at the end of a line explains it.
+                // Text after a wide gap at the end of a line explains the command.
                 let text = text.trim().split("   ").next().unwrap();
                 let words = words(text);
                 let is_program = |word: &str| programs.contains(&word.rsplit('/').next().unwrap());
-                // In front of it may be times of cron, variables, `ExecStart=`; behind another program's name or
-                // a flag it is an argument.
+                // In front of a command may be the times of cron, variables, or `ExecStart=`. After the name of another
+                // program or a flag it is an argument.
                 let begin = words.iter().position(|word| is_program(word.trim_start_matches("ExecStart=")));
                 let begin = begin.filter(|&begin| {
                     !words[..begin].iter().any(|word| word.starts_with('-') || word == "cargo")
@@ -77,14 +77,14 @@ fn commands(programs: &[&str]) -> Vec<Said> {
 }
 
 #[test]
-fn narthex_understands_each_of_its_commands() {
+fn narthex_accepts_each_documented_command() {
     let mut count = 0;
     for said in commands(&["narthex"]).iter().filter(|said| said.words.len() > 1) {
         let Err(error) = Cli::try_parse_from(&said.words) else {
             count += 1;
             continue;
         };
-        // In a sentence a command may be named without all it needs, and with `TIME` for a time.
+        // A command in a sentence may be incomplete, and may have `TIME` in place of a time.
         let wrong = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand);
         let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
         assert!(help || !(wrong || said.block), "{}\n{error}", said.place);
@@ -113,7 +113,7 @@ fn each_flag_of_run_has_a_row_and_each_row_a_flag() {
 }
 
 #[test]
-fn cargo_finds_what_it_is_told_to_run() {
+fn cargo_commands_name_existing_tests_and_packages() {
     let members: BTreeSet<String> = ["crates", "fuzz", "tests", "."]
         .iter()
         .flat_map(|folder| std::fs::read_dir(repository().join(folder)).unwrap())
@@ -152,14 +152,14 @@ fn cargo_finds_what_it_is_told_to_run() {
 }
 
 #[test]
-fn promtool_understands_each_query_of_an_alert() {
+fn promtool_accepts_each_documented_query() {
     let Some(peers) = support::peers() else { return };
     let mut rules = "groups:\n- name: told\n  rules:\n".to_string();
     let mut count = 0;
     for (_, text) in documents() {
         let sections = text.split("\n## Alerts\n").skip(1).map(|rest| rest.split("\n## ").next().unwrap());
         for query in sections.flat_map(str::lines).filter(|line| line.starts_with("| `")).flat_map(code) {
-            // What isn't one is a name.
+            // Code without these characters is a name.
             if query.contains([' ', '(', '{']) {
                 rules +=
                     &format!("  - alert: A{count}\n    expr: {}\n", serde_json::to_string(query).unwrap());

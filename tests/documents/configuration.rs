@@ -1,5 +1,5 @@
-//! What the docs say about configuration files: each block of YAML is a file that works, each key is told with
-//! its default, and each stands in a block.
+//! Checks configuration files in the docs: each block of YAML is a valid file, each key is documented with its default,
+//! and each key is in a block.
 
 use crate::{documents, read};
 use narthex::config::{Config, parse};
@@ -7,19 +7,18 @@ use remote::config::{MetadataConfig, QueueConfig, RemoteWrite};
 use serde::de::DeserializeOwned;
 use std::process::Command;
 
-/// The contents of the blocks of a kind.
+/// The contents of the blocks of this kind.
 fn blocks_of(kind: &str, text: &str) -> Vec<String> {
     let fence = format!("\n```{kind}\n");
     let blocks = text.split(&fence).skip(1);
     blocks.map(|block| block.split("\n```").next().unwrap().to_string() + "\n").collect()
 }
 
-/// Configuration files of narthex.
 fn blocks(text: &str) -> Vec<String> {
     blocks_of("yaml", text)
 }
 
-/// A folder with the files that the blocks name.
+/// A folder with the files that the blocks refer to.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("host/proc")).unwrap();
@@ -36,7 +35,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn file(text: &str) -> Config {
-    // The docs shorten what nobody reads.
+    // The docs shorten text that is not relevant for the reader.
     let text = text.replace("$2y$10$...", &bcrypt::hash("secret", 4).unwrap());
     let text = text.replace("/run/secrets/", "").replace("root: /host", "root: host");
     let lookup = |name: &str| (name == "SITE").then(|| "lyon".to_string());
@@ -47,7 +46,7 @@ fn file(text: &str) -> Config {
 }
 
 #[test]
-fn each_block_of_yaml_is_a_file_that_works() {
+fn each_block_of_yaml_is_a_valid_file() {
     let mut count = 0;
     for (_, text) in documents() {
         for block in blocks(&text) {
@@ -59,7 +58,7 @@ fn each_block_of_yaml_is_a_file_that_works() {
 }
 
 #[test]
-fn prometheus_takes_what_is_told_to_write_into_its_own_file() {
+fn prometheus_accepts_the_blocks_for_its_own_file() {
     let Some(peers) = support::peers() else { return };
     let mut count = 0;
     for block in documents().iter().flat_map(|(_, text)| blocks_of("yaml prometheus.yml", text)) {
@@ -82,7 +81,7 @@ fn keys<T: DeserializeOwned>() -> Vec<String> {
 }
 
 #[test]
-fn each_key_of_a_destination_is_told_and_shown() {
+fn each_key_of_a_destination_is_documented_and_used() {
     let document = read("docs/configuration.md");
     let shown = blocks(&document).concat() + &blocks(&read("docs/scale-out.md")).concat();
     let rows: String = document.lines().filter(|line| line.starts_with("| `")).collect();
@@ -110,10 +109,10 @@ fn the_defaults_are_those_of_the_code() {
     let url = block.lines().find_map(|line| line.trim().strip_prefix("- url: ")).unwrap();
     let config = file(&block);
     let mut default = RemoteWrite::to(remote::Url::parse(url).unwrap());
-    // That the deadline is written down is the only difference from leaving it out.
+    // An explicit deadline is the only difference from a missing one.
     default.queue_config.deadline_is_set = true;
     assert_eq!(config.destinations, [default]);
-    // The table says the same.
+    // The table has the same defaults.
     let shown: Vec<(&str, &str)> = block.lines().filter_map(|line| line.trim().split_once(": ")).collect();
     for (key, value) in shown.into_iter().filter(|(key, _)| *key != "- url") {
         let value = if key == "sample_age_limit" { "0" } else { value };

@@ -1,4 +1,5 @@
-//! What the documents say is so: configuration files work, commands are understood, names lead to something.
+//! Checks the statements of the documents: configuration files are valid, commands are accepted, names and links have a
+//! target.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,12 +14,11 @@ mod routes;
 
 use support::peers::repository;
 
-/// The text of a file of this repository.
 fn read(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// All documents: path and text.
+/// All documents with their paths and texts.
 fn documents() -> Vec<(String, String)> {
     let mut paths: Vec<String> =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "fuzz/README.md"]
@@ -34,7 +34,7 @@ fn documents() -> Vec<(String, String)> {
     paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
 }
 
-/// What stands between backticks in a line.
+/// The texts between backticks in a line.
 fn code(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }

@@ -1,14 +1,14 @@
-//! What the documents and the comments name is there: files, links, headings.
+//! Checks that the files, links and headings that documents and comments name exist.
 
 use crate::{code, documents, read};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use support::peers::repository;
 
-/// Whose names are those of files of this repository.
+/// The beginnings of names that are files of this repository.
 const FOLDERS: &[&str] = &["crates/", "tests/", "docs/", "scripts/", "bench/", "fuzz/", "packaging/"];
 
-/// All source files, from the root.
+/// All source files, with paths from the repository's root.
 fn sources() -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -28,27 +28,27 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
-/// What of a text looks like a file of this repository.
+/// The words of a text that look like a file of this repository.
 fn files(text: &str) -> impl Iterator<Item = &str> {
-    // With `=`, so that what a variable names, which may be still to be made, is none.
+    // `=` is part of a word, so that a file after a variable, which may not exist yet, is ignored.
     let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-' | '=');
     text.split(move |c| !inside(c)).map(|word| word.trim_end_matches('.')).filter(|word| {
         let file = word.ends_with(".rs") && word.len() > 3;
-        // `NAME` stands for several.
+        // `NAME` is a placeholder.
         (file || FOLDERS.iter().any(|folder| word.starts_with(folder))) && !word.contains("NAME")
     })
 }
 
-/// Whether a document or a source file in `from` means something by `name`.
+/// Returns true if a document or source file at `from` can refer to an existing file by `name`.
 fn is_there(name: &str, from: &Path, sources: &[PathBuf]) -> bool {
-    // In a crate a name is from its root, too.
+    // In a crate, names may also start at its root.
     let exact = from.ancestors().chain([repository().as_path()]).any(|folder| folder.join(name).exists());
     // A part of the path is enough, as in `positions/settled.rs`.
     exact || name.ends_with(".rs") && sources.iter().any(|path| path.ends_with(name))
 }
 
 #[test]
-fn each_file_that_a_document_names_is_there() {
+fn each_file_in_a_document_exists() {
     let sources = sources();
     for (path, text) in documents() {
         let from = repository().join(&path);
@@ -59,7 +59,7 @@ fn each_file_that_a_document_names_is_there() {
 }
 
 #[test]
-fn each_file_that_a_comment_names_is_there() {
+fn each_file_in_a_comment_exists() {
     let sources = sources();
     for path in &sources {
         let text = std::fs::read_to_string(path).unwrap();
@@ -72,14 +72,14 @@ fn each_file_that_a_comment_names_is_there() {
     }
 }
 
-/// The anchor of a heading, as on the web page that is made of it.
+/// The anchor of a heading on the web page.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     heading.to_lowercase().chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[test]
-fn each_link_leads_somewhere() {
+fn each_link_has_a_target() {
     let mut count = 0;
     for (path, text) in documents() {
         let from = repository().join(&path);
@@ -127,7 +127,7 @@ fn each_collector_has_a_row_and_each_row_a_collector() {
 }
 
 #[test]
-fn each_dependency_is_told() {
+fn each_dependency_is_documented() {
     let manifest = read("Cargo.toml");
     let section = manifest.split("[workspace.dependencies]\n").nth(1).unwrap().split("\n[").next().unwrap();
     let told = read("docs/dependencies.md");
@@ -138,7 +138,7 @@ fn each_dependency_is_told() {
 }
 
 #[test]
-fn each_room_of_the_architecture_is_entered_by_a_file_that_is_there() {
+fn each_crate_of_the_architecture_names_an_existing_file() {
     let text = read("ARCHITECTURE.md");
     let table = text.split("\n## Crates\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
@@ -153,6 +153,6 @@ fn each_room_of_the_architecture_is_entered_by_a_file_that_is_there() {
     let told = |name: &str| rows.iter().any(|row| row.starts_with(&format!("| `crates/{name}`")));
     for entry in std::fs::read_dir(repository().join("crates")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(told(&name), "ARCHITECTURE.md has no room {name}");
+        assert!(told(&name), "ARCHITECTURE.md has no crate {name}");
     }
 }

@@ -1,10 +1,10 @@
-//! The routes: what a running narthex lists is what the document lists.
+//! Checks that the document lists the routes of a running narthex.
 
 use crate::read;
 use support::Narthex;
 
 #[test]
-fn the_document_has_the_routes_that_an_unknown_path_is_answered_with() {
+fn the_document_has_all_routes_of_the_answer_to_an_unknown_path() {
     let narthex = Narthex::start(env!("CARGO_BIN_EXE_narthex"), &["--to", "http://127.0.0.1:9"]);
     let answer = narthex.get("/nowhere");
     assert_eq!(answer.status, 404);

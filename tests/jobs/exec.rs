@@ -1,4 +1,4 @@
-//! `narthex exec`: what passes through, and what it tells of a job.
+//! `narthex exec`: input, output, signals and exit codes pass through, and the metrics of the job are pushed.
 
 use crate::{Gateway, PROGRAM, Place, dead_url, exposing_narthex, now_seconds, stderr};
 use std::net::TcpListener;
@@ -61,7 +61,7 @@ fn a_script_without_an_interpreter_line_runs_as_in_a_shell() {
         let path = std::env::var("PATH").unwrap();
         run.env("PATH", format!("{}:{path}", place.folder.path().display())).output().unwrap()
     };
-    // By its path, and by its name.
+    // Once by its path, and once by its name.
     for command in [&script[..], "script"] {
         let output = exec(&[command, "a b", "-c"]);
         assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
@@ -100,9 +100,9 @@ fn trouble_with_the_target_or_the_spool_never_changes_the_exit_code() {
 }
 
 #[test]
-fn a_gateway_that_says_nothing_does_not_hold_up_the_start() {
+fn a_silent_gateway_does_not_delay_the_start() {
     let place = Place::new();
-    // It accepts connections (the system does) and never answers.
+    // The system accepts connections, but no answer is ever sent.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let mark = place.path("mark");
@@ -116,7 +116,7 @@ fn a_gateway_that_says_nothing_does_not_hold_up_the_start() {
     assert_eq!(place.entries().len(), 2, "start and end are kept");
 }
 
-/// Whether this process, and so what it starts, ignores a signal.
+/// Returns true if this process, and so its child processes, ignores a signal.
 fn ignored_here(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim().to_string();
@@ -132,7 +132,7 @@ fn signals_pass_through() {
         echo ready; while :; do sleep 0.02; done";
     let process = place.start(&["exec", "--gateway", &dead, "--job", "j", "--", "sh", "-c", script]);
     process.wait_for_line("ready", SOON);
-    // What this process was started with as ignored (in the background of a shell, by nohup) stays ignored.
+    // Signals that this process ignores from its start (in the background of a shell, or by nohup) stay ignored.
     let passed = [
         (Signal::TERM, "TERM"),
         (Signal::INT, "INT"),
@@ -159,7 +159,7 @@ fn signals_pass_through() {
     let got = process.lines().iter().filter(|line| line.starts_with("got ")).count();
     assert_eq!(got, sent, "each once: {:?}", process.lines());
 
-    // A signal that the command does not catch ends it, and stands in the exit code.
+    // A signal that the command does not catch ends it, and determines the exit code.
     let process = place.start(&[
         "exec",
         "--gateway",
@@ -189,8 +189,8 @@ fn a_signal_that_was_ignored_stays_ignored() {
     assert_eq!(mask & 1, 1, "as nohup has it: {text}");
 }
 
-/// What exec pushes, held against what happened.
-fn gauges_tell_how_a_job_went(gateway: &impl Gateway) {
+/// Compares the metrics that exec pushes with the job's actual results.
+fn gauges_show_the_result_of_a_job(gateway: &impl Gateway) {
     let place = Place::new();
     let url = gateway.url().to_string();
     let run = |script: &str| {
@@ -233,7 +233,7 @@ fn gauges_tell_how_a_job_went(gateway: &impl Gateway) {
     };
     assert!(cpu("user") > 0.01 && cpu("user") + cpu("system") < took, "{group:?}");
 
-    // A failure leaves the last success as it was.
+    // A failure does not change the time of the last success.
     assert_eq!(run("exit 3").status.code(), Some(3));
     assert_eq!(gauge("narthex_job_last_exit_code"), 3.0);
     assert_eq!(gauge("narthex_job_last_success_timestamp_seconds"), success);
@@ -241,7 +241,7 @@ fn gauges_tell_how_a_job_went(gateway: &impl Gateway) {
     assert_eq!(run("kill -TERM $$").status.code(), Some(143));
     assert_eq!(gauge("narthex_job_last_exit_code"), 143.0);
 
-    // Labels say what it is, not how it went.
+    // Labels identify the job, and not its result.
     for series in gateway.group("backup").keys() {
         let labels =
             series.split_once('{').unwrap().1.replace(",mode=\"user\"", "").replace(",mode=\"system\"", "");
@@ -267,19 +267,19 @@ fn gauges_tell_how_a_job_went(gateway: &impl Gateway) {
 }
 
 #[test]
-fn a_narthex_is_told_how_a_job_went() {
+fn a_narthex_gets_the_result_of_a_job() {
     let folder = tempfile::tempdir().unwrap();
-    gauges_tell_how_a_job_went(&exposing_narthex(folder.path()));
+    gauges_show_the_result_of_a_job(&exposing_narthex(folder.path()));
 }
 
 #[test]
-fn a_pushgateway_is_told_how_a_job_went() {
+fn a_pushgateway_gets_the_result_of_a_job() {
     let Some(peers) = support::peers() else { return };
-    gauges_tell_how_a_job_went(&Pushgateway::start(&peers, &[]));
+    gauges_show_the_result_of_a_job(&Pushgateway::start(&peers, &[]));
 }
 
 #[test]
-fn a_running_job_says_so_again_and_again() {
+fn a_running_job_sends_heartbeats() {
     let folder = tempfile::tempdir().unwrap();
     let narthex = exposing_narthex(folder.path());
     let place = Place::new();
@@ -310,7 +310,7 @@ fn a_running_job_says_so_again_and_again() {
     assert_eq!(narthex.gauge("long", "narthex_job_running"), Some(1.0));
     assert_eq!(narthex.gauge("long", "narthex_job_last_completion_timestamp_seconds"), None);
     let started = narthex.gauge("long", "narthex_job_last_start_timestamp_seconds").unwrap();
-    // Killed with all it has: nothing says that it ended, and the heartbeat stays where it was.
+    // Killed with all child processes: no push reports its end, and the heartbeat does not change any more.
     process.kill();
     let last = narthex.gauge("long", "narthex_job_heartbeat_timestamp_seconds").unwrap();
     assert!(last > started);
@@ -335,7 +335,7 @@ fn peak_memory_is_that_of_the_whole_tree() {
     let peak = narthex.gauge("big", "narthex_job_last_peak_memory_bytes").unwrap();
     assert!(peak > 64.0 * 1048576.0, "both count: {peak}");
     assert!(peak < 400.0 * 1048576.0, "{peak}");
-    // It says which machine it ran on, as nobody said otherwise.
+    // The default instance is the name of this machine.
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let instance = format!("instance=\"{}\"", host.trim());
     let group = narthex.group("big");

@@ -20,7 +20,7 @@ use support::{Narthex, Process, Pushgateway};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// A place of its own for a test's spool, and the commands that use it.
+/// The folder for a test's own spool, and the commands that use it.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -55,14 +55,14 @@ impl Place {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
-        // Beside reading what comes out, as both pipes hold little. One that does not read is no fault.
+        // In its own thread, because both pipes have little space. A program that does not read its input is no error.
         let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
         output
     }
 
-    /// Runs in the background, under a process that ends with the test.
+    /// Runs a command in the background. It ends together with the test.
     fn start(&self, arguments: &[&str]) -> Process {
         let spool = self.path("spool");
         let all = [&arguments[..1], &["--spool", &spool], &arguments[1..]].concat();
@@ -100,7 +100,7 @@ fn now_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// A gateway that shows what it has.
+/// A gateway that shows its groups.
 trait Gateway {
     fn url(&self) -> &str;
 
@@ -108,7 +108,7 @@ trait Gateway {
         support::http::get(&format!("{}/metrics", self.url())).unwrap().expect_success().text()
     }
 
-    /// The series of a job's group as it shows them, with their values.
+    /// The series of a job's group on the page, with their values.
     fn group(&self, job: &str) -> BTreeMap<String, f64> {
         let job = format!("job=\"{job}\"");
         let page = self.page();

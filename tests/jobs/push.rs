@@ -1,4 +1,4 @@
-//! `narthex push`: what it sends, and what it says where it can't; to a gateway, and straight to an endpoint.
+//! `narthex push`: the samples that it sends and its messages on failure; to a gateway, and directly to an endpoint.
 
 use crate::{Gateway, Place, dead_url, exposing_narthex, now_seconds, stderr};
 use std::io::{Read, Write};
@@ -29,13 +29,13 @@ fn push_sends_arguments_and_text() {
     }
     let page = narthex.page();
     assert!(page.contains("# TYPE a gauge") && page.contains("# TYPE c counter"), "{page}");
-    // By POST: what a push does not name stays.
+    // By POST: series that a push does not name are kept.
     assert_eq!(place.run(&with(&["a=9"])).status.code(), Some(0));
     let group = narthex.group("j");
     assert_eq!(group.get("c{env=\"a b\",instance=\"\",job=\"j\",x=\"1\"}"), Some(&4.0));
     assert_eq!(group.keys().filter(|series| series.starts_with("a{")).count(), 1, "{group:?}");
 
-    // A time to live that is over takes the series away.
+    // The end of the time to live removes the series.
     let output = place.run(&["push", "--gateway", url, "--job", "short", "--ttl", "1s", "d=1"]);
     assert_eq!(output.status.code(), Some(0));
     wait_for("the group to expire", SOON, || {
@@ -45,7 +45,7 @@ fn push_sends_arguments_and_text() {
 }
 
 #[test]
-fn faults_of_a_push_have_a_sentence_and_the_right_code() {
+fn errors_of_a_push_have_a_sentence_and_the_right_code() {
     let place = Place::new();
     let folder = tempfile::tempdir().unwrap();
     let narthex = exposing_narthex(folder.path());
@@ -68,7 +68,7 @@ fn faults_of_a_push_have_a_sentence_and_the_right_code() {
     let output = place.run_with_input(&["push", "--gateway", url, "--job", "j"], b"a 1\nb{ 2\n");
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("standard input: line 2, column 4"), "{}", stderr(&output));
-    // One byte more than the limit, of text that would be right.
+    // One byte more than the limit, of otherwise valid text.
     let long = [b"a 1\n#", "x".repeat((8 << 20) - 5).as_bytes(), b"\n"].concat();
     assert_eq!(long.len(), (8 << 20) + 1);
     let output = place.run_with_input(&["push", "--gateway", url, "--job", "j"], &long);
@@ -78,11 +78,11 @@ fn faults_of_a_push_have_a_sentence_and_the_right_code() {
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
     assert!(text.contains("refuses this push: 400") && text.contains("timestamp"), "{text}");
-    assert_eq!(place.entries(), Vec::<PathBuf>::new(), "what is refused is not kept");
+    assert_eq!(place.entries(), Vec::<PathBuf>::new(), "a refused push is not kept");
 }
 
 #[test]
-fn success_that_writes_nothing_is_a_refusal_that_says_so() {
+fn success_without_written_samples_is_reported_as_refusal() {
     let (place, receiver) = (Place::new(), FakeReceiver::start());
     receiver.answer(|_| Answer::status(200).header("X-Prometheus-Remote-Write-Samples-Written", "0"));
     let output = place.run(&["push", "--to", &receiver.write_url(), "--job", "j", "a=1"]);
@@ -92,7 +92,7 @@ fn success_that_writes_nothing_is_a_refusal_that_says_so() {
 }
 
 #[test]
-fn compressed_text_on_standard_input_is_told_how_to_decompress() {
+fn the_error_for_compressed_input_names_the_command() {
     let place = Place::new();
     for (text, command) in
         [(&b"\x1f\x8b\x08rest"[..], "`gunzip < FILE |"), (b"\x28\xb5\x2f\xfdrest", "`zstd -d < FILE |")]
@@ -105,7 +105,7 @@ fn compressed_text_on_standard_input_is_told_how_to_decompress() {
     assert_eq!(place.entries(), Vec::<PathBuf>::new());
 }
 
-/// A server that answers a connection by its first byte, and closes it.
+/// A server that answers a connection depending on its first byte, and closes it.
 fn server(answer: impl Fn(u8) -> &'static [u8] + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -121,11 +121,11 @@ fn server(answer: impl Fn(u8) -> &'static [u8] + Send + 'static) -> u16 {
 }
 
 #[test]
-fn another_protocol_than_that_of_the_url_is_a_failure_once_the_value_is_kept() {
+fn a_wrong_protocol_in_the_url_fails_after_the_value_is_kept() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     receiver.answer(|_| Answer::status(400).body("Client sent an HTTP request to an HTTPS server.\n"));
-    // Many servers of TLS close a connection without a word if it begins with anything but a handshake.
+    // Many TLS servers close a connection without an answer if it does not begin with a handshake.
     let alert = &[21, 3, 3, 0, 2, 2, 40];
     let silent = format!("http://127.0.0.1:{}", server(move |first| if first == 22 { alert } else { b"" }));
     let plain = format!("https://127.0.0.1:{}", server(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n"));
@@ -148,7 +148,7 @@ fn another_protocol_than_that_of_the_url_is_a_failure_once_the_value_is_kept() {
 }
 
 #[test]
-fn straight_to_a_prometheus() {
+fn pushes_and_jobs_go_directly_to_a_prometheus() {
     let Some(peers) = support::peers() else { return };
     let prometheus = Prometheus::start(&peers, support::prometheus::Options::receiver());
     let place = Place::new();
@@ -176,7 +176,7 @@ fn straight_to_a_prometheus() {
     let labels: Vec<_> = found[0].labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(labels, ["__name__=a", "b=c", "env=x", "job=j"]);
 
-    // Offline at first: the samples keep the time at which they were.
+    // Offline at first: the samples keep their original times.
     let dead = dead_url();
     let output =
         place.run(&["exec", "--to", &dead, "--job", "job", "--no-instance", "--", "sh", "-c", "exit 5"]);
@@ -192,7 +192,7 @@ fn straight_to_a_prometheus() {
 }
 
 #[test]
-fn straight_to_an_endpoint_that_speaks_1_0_only() {
+fn pushes_go_directly_to_an_endpoint_with_1_0_only() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     receiver.answer(|request| match request.header("content-type") {

@@ -1,4 +1,4 @@
-//! The spool: what could not be sent is, in order, once the target is back.
+//! The spool: samples that could not be sent are sent in order when the target is reachable again.
 
 use crate::{Place, dead_url, stderr};
 use std::os::unix::fs::PermissionsExt;
@@ -38,7 +38,7 @@ fn heartbeats_are_not_kept_and_drain_the_spool() {
 }
 
 #[test]
-fn what_could_not_be_sent_arrives_in_order_before_anything_newer() {
+fn unsent_pushes_arrive_in_order_before_newer_ones() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     receiver.go_away();
@@ -57,7 +57,7 @@ fn what_could_not_be_sent_arrives_in_order_before_anything_newer() {
         assert_eq!(mode(&place.spool()), 0o700);
     }
     receiver.come_back();
-    // The first answer is a failure in the middle: order holds through that, too.
+    // The first answer is a failure in the middle: the order is kept nevertheless.
     let mut left = 1;
     receiver.answer(move |_| {
         left -= 1;
@@ -76,7 +76,7 @@ fn body(request: &support::receiver::Received) -> String {
 }
 
 #[test]
-fn a_pushgateway_that_comes_back_has_the_newest_of_each_job() {
+fn a_pushgateway_has_the_newest_of_each_job_after_an_outage() {
     let Some(peers) = support::peers() else { return };
     let place = Place::new();
     let dead = dead_url();
@@ -114,7 +114,7 @@ fn a_pushgateway_that_comes_back_has_the_newest_of_each_job() {
 }
 
 #[test]
-fn many_at_once_lose_nothing_and_repeat_nothing() {
+fn concurrent_pushes_lose_and_repeat_nothing() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     receiver.go_away();
@@ -145,7 +145,7 @@ fn many_at_once_lose_nothing_and_repeat_nothing() {
 }
 
 #[test]
-fn what_the_target_refuses_for_good_does_not_block_the_rest() {
+fn a_push_refused_for_good_does_not_block_the_others() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     receiver.go_away();
@@ -171,7 +171,7 @@ fn what_the_target_refuses_for_good_does_not_block_the_rest() {
     assert_eq!(push("1").status.code(), Some(1), "one's own push that is refused is a failure");
 }
 
-/// Pushes `a=value` straight to the receiver and returns what it says.
+/// Pushes `a=value` directly to the receiver and returns the messages.
 fn push_straight(place: &Place, receiver: &FakeReceiver, value: u32) -> String {
     let url = receiver.write_url();
     let output = place.run(&["push", "--to", &url, "--job", "j", &format!("a{value}=1")]);
@@ -188,11 +188,11 @@ fn fails_on_the_first(receiver: &FakeReceiver) {
 }
 
 #[test]
-fn an_entry_that_always_meets_5xx_is_parked_and_the_others_arrive() {
+fn an_entry_that_always_fails_is_parked_and_the_others_arrive() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     fails_on_the_first(&receiver);
-    // The order is kept at first: it may be the target that fails.
+    // The order is kept at first, because the target itself may be failing.
     for value in 1..=3 {
         assert!(push_straight(&place, &receiver, value).contains("500 Internal Server Error: it hurts"));
     }
@@ -201,11 +201,11 @@ fn an_entry_that_always_meets_5xx_is_parked_and_the_others_arrive() {
     assert!(text.contains("keeps failing on 1 push that waited, which was parked"), "{text}");
     assert_eq!(place.entries(), Vec::<PathBuf>::new(), "2, 3 and 4 arrived");
     assert_eq!(place.parked().len(), 1);
-    // It holds up nothing, and rests.
+    // The parked entry delays no other, and is not retried yet.
     let before = receiver.requests().len();
     assert_eq!(push_straight(&place, &receiver, 5), "");
     assert_eq!(receiver.requests().len(), before + 1);
-    // After its rest it is tried again, and arrives once the target takes it.
+    // After its pause it is retried, and arrives when the target accepts it.
     receiver.answer(Answer::success);
     rest(&place);
     assert_eq!(push_straight(&place, &receiver, 6), "");
@@ -229,7 +229,7 @@ fn several_failing_entries_in_a_row_are_parked_and_the_others_arrive() {
     assert_eq!((place.entries().len(), place.parked().len()), (0, 3));
 }
 
-/// Makes the last try of all parked entries long ago.
+/// Sets the last attempt of all parked entries to a time long ago.
 fn rest(place: &Place) {
     for file in place.parked() {
         let file = std::fs::File::open(file).unwrap();
@@ -243,7 +243,7 @@ fn a_single_failing_entry_is_found_with_the_next_push() {
     let receiver = FakeReceiver::start();
     fails_on_the_first(&receiver);
     push_straight(&place, &receiver, 1);
-    // Heartbeats and pushes from elsewhere have met it, too.
+    // Heartbeats and pushes from elsewhere have failed at it too.
     for file in place.entries() {
         std::fs::write(file.parent().unwrap().join("failing"), "0 9\n").unwrap();
     }
@@ -305,7 +305,7 @@ fn a_gateway_never_gets_a_parked_push_after_a_newer_one_of_its_group() {
 }
 
 #[test]
-fn credentials_certificates_and_wrong_urls_are_failures_once_the_value_is_kept() {
+fn wrong_credentials_certificates_and_urls_fail_after_the_value_is_kept() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     for (status, code, said) in [
@@ -314,7 +314,7 @@ fn credentials_certificates_and_wrong_urls_are_failures_once_the_value_is_kept()
         (404, 1, "404 Not Found; kept"),
         (503, 0, "503 Service Unavailable; kept"),
     ] {
-        // Many servers repeat the status as the body.
+        // Many servers repeat the status in the body.
         let repeated = match status {
             401 => "Unauthorized\n",
             403 => "403 Forbidden",
@@ -330,14 +330,14 @@ fn credentials_certificates_and_wrong_urls_are_failures_once_the_value_is_kept()
             assert_eq!(place.entries().len(), before + 1, "kept first");
         }
     }
-    // An outage is one only without --strict.
+    // An outage is a failure only with --strict.
     let dead = dead_url();
     for (strict, code) in [(&[][..], 0), (&["--strict"][..], 1)] {
         let output = place.run(&[&["push", "--gateway", &dead], strict, &["--job", "j", "a=1"]].concat());
         assert_eq!(output.status.code(), Some(code));
         assert!(stderr(&output).contains("kept for the next push"), "{}", stderr(&output));
     }
-    // A job's own exit code stays.
+    // The exit code of a job is unchanged.
     receiver.answer(|_| Answer::status(401));
     let output = place.run(&["exec", "--gateway", &receiver.url(), "--job", "j", "--", "true"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

@@ -1,4 +1,4 @@
-//! Reads what a log holds, for tests that compare it with what arrived.
+//! Reads the content of a log, for tests that compare it with the received samples.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,8 +8,8 @@ use wal::{RealFilesystem, SegmentReader, dir};
 /// Label sets, and for each the bits of its float values by time.
 pub(crate) type Samples = BTreeMap<support::query::Labels, BTreeMap<i64, u64>>;
 
-/// What a real agent makes of the log in series: one for each reference. (A series that was pushed before
-/// and after a restart has two, which is legal.)
+/// The number of series that a real agent finds in the log: one for each reference. A series that was pushed before and
+/// after a restart has two, which is legal.
 #[allow(dead_code, reason = "not every test that reads logs counts series")]
 pub(crate) fn references(wal: &Path) -> usize {
     let mut references = std::collections::BTreeSet::new();
@@ -35,7 +35,7 @@ pub(crate) fn samples(wal: &Path) -> Samples {
 }
 
 #[allow(dead_code, reason = "not every test that reads logs looks at samples")]
-/// The same for each segment.
+/// The float samples of each segment, complete records only.
 pub(crate) fn by_segment(wal: &Path) -> Vec<Samples> {
     let mut segments = Vec::new();
     for segment in dir::segments(&RealFilesystem, wal).unwrap() {

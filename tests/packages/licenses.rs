@@ -1,4 +1,4 @@
-//! The licences of narthex and of the code that is linked into it are where the program is.
+//! The licences of narthex and of the code that is linked into it are in the packages.
 
 use crate::{file, packages, root};
 use std::collections::BTreeSet;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::peers::repository;
 
-/// The licences of the code of others.
+/// The file with the licences of third-party code.
 const OTHERS: &str = "THIRD-PARTY-LICENSES";
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The crates of others in the release build for this machine, as `NAME VERSION`.
+/// The third-party crates in the release build for this machine, as `NAME VERSION`.
 fn crates_of_the_release() -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments =
@@ -26,12 +26,12 @@ fn crates_of_the_release() -> BTreeSet<String> {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).unwrap();
-    // Those of this repository are followed by their path.
+    // Crates of this repository are listed with their path.
     let others = lines.lines().filter(|line| !line.contains("(/"));
     others.map(|line| line.trim_end_matches(" (proc-macro)").replacen(" v", " ", 1)).collect()
 }
 
-/// The crates that the file of licences names, as `NAME VERSION`.
+/// The crates in the file of licences, as `NAME VERSION`.
 fn crates_in_the_file() -> BTreeSet<String> {
     let text = read(OTHERS);
     let mut named = BTreeSet::new();
@@ -60,7 +60,7 @@ fn the_file_of_licences_names_only_crates_of_the_lock_file() {
 }
 
 #[test]
-fn the_file_of_licences_has_the_libraries_that_are_no_crates() {
+fn the_file_of_licences_has_the_libraries_outside_of_crates() {
     let text = read(OTHERS);
     for part in ["The Rust standard library", "GNU LESSER GENERAL PUBLIC LICENSE", "Upstream-Name: musl"] {
         assert!(text.contains(part), "{part}");
@@ -87,7 +87,7 @@ fn licences_are_beside_the_static_program_and_in_the_container() {
     }
 }
 
-/// All documents below a directory.
+/// All documents below a folder.
 fn documents(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -1,12 +1,12 @@
-//! The packages, installed into a minimal Debian: a machine with nothing else has its metrics at a real Prometheus
+//! The packages, installed into a minimal Debian: a machine with nothing else has its metrics in a real Prometheus
 //! within a minute. And the static program in an empty root directory.
 //!
 //! These tests need root, `debootstrap`, and for the packages `dpkg-deb` and `rpmbuild`. systemd is not the first
-//! process there, so a test does what the unit says by itself: see [`service`].
+//! process there, so a test itself does what the unit requires: see [`service`].
 //!
-//! `NARTHEX_OLD_PROGRAM` names the program of an older version for the upgrade; without it the upgrade is from this
-//! version. `NARTHEX_STATIC_PROGRAM` names what `scripts/package` built; without it that test is skipped. If it is for
-//! another processor, `NARTHEX_EMULATOR` names a static QEMU for that processor (`qemu-aarch64`).
+//! `NARTHEX_OLD_PROGRAM` is the program of an older version for the upgrade; without it the upgrade is from this
+//! version. `NARTHEX_STATIC_PROGRAM` is a program that `scripts/package` built; without it that test is skipped. If it
+//! is for another processor, `NARTHEX_EMULATOR` is a static QEMU for that processor (`qemu-aarch64`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -37,14 +37,14 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const CONFIG: &str = "/etc/narthex/narthex.yml";
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Packs a program by `scripts/package`.
+/// Packages a program with `scripts/package`.
 fn pack(program: &str, version: &str) -> tempfile::TempDir {
     let out = tempfile::tempdir().unwrap();
     let script = repository().join("scripts/package");
     let arguments = ["--binary", program, "--version", version, out.path().to_str().unwrap()];
     let output = std::process::Command::new(script)
         .args(arguments)
-        // Compressing well takes most of the time.
+        // Good compression needs most of the time.
         .env("DPKG_DEB_COMPRESSOR_LEVEL", "0")
         .output()
         .unwrap();
@@ -61,7 +61,7 @@ fn file(folder: &Path, begin: &str, end: &str) -> PathBuf {
     matching.next().unwrap_or_else(|| panic!("no {begin}*{end} in {}", folder.display()))
 }
 
-/// The packages of this version, made once.
+/// The packages of this version, built once.
 fn packages() -> &'static Path {
     static MADE: OnceLock<tempfile::TempDir> = OnceLock::new();
     MADE.get_or_init(|| pack(PROGRAM, env!("CARGO_PKG_VERSION"))).path()
@@ -72,7 +72,7 @@ fn install(root: &Root, deb: &Path) {
     root.run(&["dpkg", "--install", "--force-confold", &inside]);
 }
 
-/// The three lines that an administrator writes.
+/// Changes the configuration like an administrator.
 fn configure(root: &Root, url: &str) {
     let text = root.read(CONFIG).replace("#remote_write:\n", "remote_write:\n");
     root.write(
@@ -171,7 +171,7 @@ fn an_upgrade_keeps_backlog_and_configuration_and_a_purge_removes_both() {
 fn the_unit_is_valid_and_restricted() {
     let Some(root) = Root::debian() else { return };
     install(&root, &file(packages(), "narthex_", ".deb"));
-    // A minimal Debian has no systemd; what the unit depends on comes from this machine.
+    // A minimal Debian has no systemd. The dependencies of the unit are those of this machine.
     let units = "/usr/lib/systemd/system";
     if !Path::new(units).exists()
         || std::process::Command::new("systemd-analyze").arg("--version").output().is_err()
@@ -186,7 +186,7 @@ fn the_unit_is_valid_and_restricted() {
     let inside = format!("--root={}", root.path("/").display());
     let said = run("systemd-analyze", &["verify", "--man=no", &inside, "narthex.service"]);
     assert_eq!(said.trim(), "");
-    // An exposure of 2.5 of 10 at most.
+    // An exposure of at most 2.5 of 10.
     run("systemd-analyze", &["security", "--offline=yes", "--threshold=25", &inside, "narthex.service"]);
     let settings = settings(&root);
     for (name, value) in [("WatchdogSec", "3min"), ("User", "narthex"), ("StateDirectoryMode", "0700")] {
@@ -200,7 +200,7 @@ fn the_rpm_installs_the_same_files() {
     install(&root, &file(packages(), "narthex_", ".deb"));
     let rpm = file(packages(), "narthex-", ".rpm");
     let inside = format!("--root={}", fresh.path("/").display());
-    // Fedora's shell and user programs have the names of Debian's.
+    // Fedora's shell and user programs have the same names as Debian's.
     run("rpm", &["--install", &inside, "--nodeps", rpm.to_str().unwrap()]);
     for file in [UNIT, CONFIG, "/usr/share/man/man1/narthex.1.gz", "/usr/bin/narthex"] {
         assert_eq!(root.owner(file), fresh.owner(file), "{file}");
@@ -211,7 +211,7 @@ fn the_rpm_installs_the_same_files() {
     for file in ["LICENSE", "THIRD-PARTY-LICENSES"] {
         let ours = std::fs::read_to_string(repository().join(file)).unwrap();
         assert!(fresh.read(&format!("/usr/share/licenses/narthex/{file}")) == ours, "{file} differs");
-        // Where the README links to.
+        // The README links to this file.
         assert!(fresh.read(&format!("/usr/share/doc/narthex/{file}")) == ours, "{file} differs");
     }
 }

@@ -1,4 +1,4 @@
-//! The configurations and command lines in the files for containers and Kubernetes are understood by this narthex.
+//! The configurations and command lines in the files for containers and Kubernetes are valid for this narthex.
 
 use clap::Parser;
 use narthex::cli::Cli;
@@ -20,7 +20,7 @@ fn check(path: &str, config: &str) {
     let token = folder.path().join("token");
     std::fs::write(&token, "secret").unwrap();
     let file = folder.path().join("narthex.yml");
-    // What is mounted there is not here.
+    // The mounted files do not exist on this machine.
     let here = config.replace("/run/secrets/narthex/token", token.to_str().unwrap()).replace("/host", "/");
     std::fs::write(&file, here.replace("http://HOST:", "http://host:")).unwrap();
     let output = Command::new(crate::PROGRAM).arg("check").arg(&file).output().unwrap();
@@ -28,7 +28,7 @@ fn check(path: &str, config: &str) {
     assert!(output.status.success() && !said.contains("warning"), "{path}: {said}");
 }
 
-/// Parses arguments of `narthex` in a list.
+/// Parses the arguments of `narthex` in a list.
 #[track_caller]
 fn parse(path: &str, list: &Value) {
     let words = list.as_array().unwrap().iter().map(|word| word.as_str().unwrap());
@@ -38,7 +38,7 @@ fn parse(path: &str, list: &Value) {
 }
 
 #[test]
-fn manifests_for_kubernetes_hold_valid_configurations_and_arguments() {
+fn manifests_for_kubernetes_are_valid() {
     for path in ["kubernetes/daemonset.yaml", "kubernetes/deployment.yaml"] {
         let (mut configs, mut workloads) = (0, 0);
         for document in documents(path) {

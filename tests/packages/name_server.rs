@@ -1,11 +1,11 @@
-//! A name server on loopback that knows one name.
+//! A name server on loopback with one name.
 
 use std::net::{Ipv4Addr, UdpSocket};
 
-/// Answers for `name` with 127.0.0.1, and with "no such name" for all others. Gives its address, to which port 53
-/// belongs: a name server has no other in `/etc/resolv.conf`.
+/// Answers `name` with 127.0.0.1, and all other names with "no such name". Returns its address. It uses port 53,
+/// because `/etc/resolv.conf` allows no other one.
 pub(crate) fn start(name: &'static str) -> Ipv4Addr {
-    // Any address of 127.0.0.0/8 is this machine's; a random one is not in use.
+    // Every address of 127.0.0.0/8 belongs to this machine; a random one is not in use.
     let [a, b, c, _] = std::process::id().to_be_bytes().map(|byte| byte.max(1));
     let address = Ipv4Addr::new(127, a.wrapping_add(b) | 1, c, std::process::id() as u8 | 2);
     let socket = UdpSocket::bind((address, 53)).unwrap();
@@ -30,7 +30,7 @@ fn answer(query: &[u8], name: &str) -> Option<Vec<u8>> {
     let is_address = question.get(end + 1..end + 3)? == [0, 1];
     let has_answer = u8::from(known && is_address);
     let mut out = query[..2].to_vec();
-    // An answer; recursion desired and available; 3 is "no such name".
+    // An answer, recursion desired and available. 3 is "no such name".
     out.extend([0x81, if known { 0x80 } else { 0x83 }, 0, 1, 0, has_answer, 0, 0, 0, 0]);
     out.extend(question.get(..end + 5)?);
     if has_answer == 1 {

@@ -1,19 +1,19 @@
-//! Root directories to install packages in, and programs that run inside them.
+//! Root directories in which packages are installed, and programs that run inside them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::Process;
 use support::peers::{repository, skip};
 
-/// A root directory of its own for one test.
+/// A test's own root directory.
 pub(crate) struct Root {
     folder: tempfile::TempDir,
 }
 
-/// Runs a program to its end; gives what it wrote.
+/// Runs a program to its end. Returns its output.
 ///
 /// # Panics
-/// Where it fails.
+/// If it fails.
 #[track_caller]
 pub(crate) fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> String {
     let program = program.as_ref();
@@ -23,21 +23,21 @@ pub(crate) fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> S
     text
 }
 
-/// Whether this test may mount, change its root and its user.
+/// Returns true if this test may mount, and change its root and its user.
 fn may_change_root() -> bool {
     rustix::process::geteuid().is_root()
         && Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success())
 }
 
 impl Root {
-    /// An empty root directory; nothing (said aloud) where this test is not allowed to use one.
+    /// An empty root directory; `None`, with a message, if this test may not use one.
     pub(crate) fn empty() -> Option<Root> {
         if !may_change_root() {
             skip("NARTHEX_REQUIRE_PACKAGES", "only root can install packages, in a namespace for mounts");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
-        // Users other than root go through it.
+        // Users other than root need access to it.
         run("chmod", &["755", folder.path().to_str().unwrap()]);
         Some(Root { folder })
     }
@@ -57,7 +57,7 @@ impl Root {
         Some(root)
     }
 
-    /// Where a path of the root directory is on this machine.
+    /// The path on this machine of a path in the root directory.
     pub(crate) fn path(&self, inside: &str) -> PathBuf {
         self.folder.path().join(inside.trim_start_matches('/'))
     }
@@ -71,27 +71,27 @@ impl Root {
         std::fs::read_to_string(self.path(inside)).unwrap_or_else(|error| panic!("{inside}: {error}"))
     }
 
-    /// Copies a file of this machine to the same name in `/tmp`; gives its path inside.
+    /// Copies a file of this machine to `/tmp` in the root directory. Returns its path inside.
     pub(crate) fn bring(&self, file: &Path) -> String {
         let inside = format!("/tmp/{}", file.file_name().unwrap().to_str().unwrap());
         std::fs::copy(file, self.path(&inside)).unwrap();
         inside
     }
 
-    /// Runs a program inside to its end; gives what it wrote.
+    /// Runs a program inside to its end. Returns its output.
     #[track_caller]
     pub(crate) fn run(&self, command: &[&str]) -> String {
         let root = self.path("/");
         run("chroot", &[&[root.to_str().unwrap()], command].concat())
     }
 
-    /// Owner, group and mode of a file inside, as `narthex:narthex 700`.
+    /// The owner, group and mode of a file inside, as `narthex:narthex 700`.
     pub(crate) fn owner(&self, inside: &str) -> String {
         self.run(&["stat", "--format", "%U:%G %a", inside]).trim().to_string()
     }
 
-    /// Starts a program inside, as `user`, with these environment variables only. `/proc` and `/sys` are there;
-    /// their mounts go with the program.
+    /// Starts a program inside, as `user`, with only these environment variables. `/proc` and `/sys` are mounted until
+    /// the program ends.
     #[track_caller]
     pub(crate) fn start(&self, user: &str, env: &[(&str, &str)], command: &[&str]) -> Process {
         const SCRIPT: &str = r#"set -e
@@ -105,7 +105,7 @@ impl Root {
         }
         let root = self.path("/");
         let mut arguments = vec!["--mount", "sh", "-c", SCRIPT, "sh", root.to_str().unwrap(), user];
-        // A root directory without `env` has programs that need no variables.
+        // Programs in a root directory without `env` need no variables.
         let variables: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if !variables.is_empty() {
             arguments.extend(["/usr/bin/env", "-i"]);

@@ -1,11 +1,11 @@
-//! What `scripts/package` decides before it builds, with stand-ins for `rustc` and `cargo`.
+//! Tests the decisions of `scripts/package` before a build, with replacements for `rustc` and `cargo`.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use support::peers::repository;
 
-/// A machine with certain Rust targets and C compilers.
+/// A machine with some Rust targets and C compilers.
 struct Machine {
     folder: tempfile::TempDir,
 }
@@ -14,7 +14,7 @@ impl Machine {
     fn new(targets: &[&str], compilers: &[&str]) -> Machine {
         let machine = Machine { folder: tempfile::tempdir().unwrap() };
         std::fs::create_dir(machine.bin()).unwrap();
-        // The programs of this machine but its compilers.
+        // The programs of this machine without its compilers.
         for entry in std::fs::read_dir("/usr/bin").unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
@@ -52,7 +52,7 @@ impl Machine {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// Runs the script; gives what it said and the commands that it gave to cargo.
+    /// Runs the script. Returns its output and the commands that it passed to cargo.
     fn package(&self, arguments: &[&str]) -> (Output, String) {
         let commands = self.folder.path().join("commands");
         let output = Command::new(repository().join("scripts/package"))
@@ -71,7 +71,7 @@ impl Machine {
     }
 }
 
-/// This machine's target with a C library, such as `x86_64-unknown-linux-musl`.
+/// The target for this machine with a C library, such as `x86_64-unknown-linux-musl`.
 fn target(library: &str) -> String {
     format!("{}-unknown-linux-{library}", std::env::consts::ARCH)
 }
@@ -105,7 +105,7 @@ fn musl_is_used_where_target_and_compiler_are_installed() {
 }
 
 #[test]
-fn without_a_c_compiler_nothing_is_built_and_it_is_said() {
+fn without_a_c_compiler_nothing_is_built_and_the_reason_reported() {
     let machine = Machine::new(&[&target("musl"), &target("gnu")], &[]);
     let (output, commands) = machine.package(&["--small"]);
     assert!(!output.status.success() && commands.is_empty(), "{commands}");

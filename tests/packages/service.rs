@@ -1,5 +1,5 @@
-//! What the service manager does with the unit, as far as a test needs it: the command, its user and its
-//! environment, the data directory, and the socket that is notified.
+//! Replaces the service manager, as far as a test needs it: the command of the unit, its user and environment, the data
+//! directory, and the socket for notifications.
 
 use crate::root::Root;
 use std::collections::BTreeMap;
@@ -12,17 +12,17 @@ use support::{Process, SOON, wait_for};
 
 pub(crate) const UNIT: &str = "/usr/lib/systemd/system/narthex.service";
 const SOCKET: &str = "/run/notify";
-/// In place of the unit's: so that a test sees it soon.
+/// Replaces the unit's interval, so that a test need not wait.
 const WATCHDOG: Duration = Duration::from_secs(2);
 
-/// The unit's service, started as its settings say.
+/// The service of the unit, started with its settings.
 pub(crate) struct Service {
     pub(crate) process: Process,
     pub(crate) url: String,
     messages: Arc<Mutex<Vec<String>>>,
 }
 
-/// The settings in the unit's section `[Service]`; the last one of a name.
+/// The settings in the unit's section `[Service]`; the last one with a name counts.
 pub(crate) fn settings(root: &Root) -> BTreeMap<String, String> {
     let text = root.read(UNIT);
     let section = text.split("[Service]\n").nth(1).unwrap().split("\n[").next().unwrap();
@@ -31,8 +31,8 @@ pub(crate) fn settings(root: &Root) -> BTreeMap<String, String> {
 }
 
 impl Service {
-    /// Starts it, and waits until it listens. Of its command only the address is replaced: the port is the
-    /// system's choice.
+    /// Starts the service, and waits until it listens. Only the address in its command is replaced, so that the system
+    /// chooses the port.
     #[track_caller]
     pub(crate) fn start(root: &Root) -> Service {
         let settings = settings(root);
@@ -55,7 +55,7 @@ impl Service {
         Service { process, url, messages }
     }
 
-    /// Waits until a message with this line came that was not waited for before, and gives the whole message.
+    /// Waits for a message with this line that was not returned before. Returns the whole message.
     #[track_caller]
     pub(crate) fn wait_for_message(&self, line: &str) -> String {
         wait_for(&format!("the message {line}"), SOON, || {
@@ -68,7 +68,7 @@ impl Service {
     }
 }
 
-/// Collects what is sent to the socket.
+/// Collects the messages that are sent to the socket.
 fn listen(root: &Root) -> Arc<Mutex<Vec<String>>> {
     let path = root.path(SOCKET);
     let _ = std::fs::remove_file(&path);

@@ -1,5 +1,5 @@
-//! The static program in a root directory with nothing else: host metrics, TLS, and names that are resolved by
-//! `/etc/hosts` and by a name server.
+//! The static program in a root directory with nothing else: host metrics, TLS, and names in `/etc/hosts` and from a
+//! name server.
 
 use crate::name_server;
 use crate::root::Root;
@@ -13,10 +13,10 @@ use support::{Process, SOON, wait_for};
 const IN_HOSTS: &str = "in-hosts.example";
 const IN_DNS: &str = "in-dns.example";
 
-/// Writes an authority and a certificate that it signed for both names; gives the authority, PEM.
+/// Writes a certificate authority and a certificate that it signed for both names. Returns the authority in PEM.
 fn certificates(folder: &Path) -> String {
     let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-    // OpenSSL tells the two certificates apart by their names.
+    // OpenSSL distinguishes the two certificates by their names.
     parameters.distinguished_name.push(DnType::CommonName, "authority");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
@@ -57,7 +57,7 @@ fn the_static_program_needs_nothing_but_itself_and_certificates() {
     root.write("/etc/ssl/certs/ca-certificates.crt", &authority);
     root.write("/etc/hosts", &format!("127.0.0.1 {IN_HOSTS}\n"));
     root.write("/etc/resolv.conf", &format!("nameserver {}\n", name_server::start(IN_DNS)));
-    // Services whose shared libraries are not there, as on a machine with another glibc.
+    // Services whose shared libraries are missing, as on a machine with another glibc.
     root.write("/etc/nsswitch.conf", "hosts: mymachines resolve [!UNAVAIL=return] files myhostname dns\n");
     let destination = |host: &str| {
         format!(
@@ -73,7 +73,7 @@ fn the_static_program_needs_nothing_but_itself_and_certificates() {
     std::fs::copy(&program, root.path("/narthex")).unwrap();
     let mut command =
         vec!["/narthex", "run", "--config", "/narthex.yml", "--data", "/data", "--listen", "127.0.0.1:0"];
-    // A program for another processor.
+    // The program is for another processor.
     if let Ok(emulator) = std::env::var("NARTHEX_EMULATOR") {
         std::fs::copy(emulator, root.path("/emulator")).unwrap();
         command.insert(0, "/emulator");

@@ -1,4 +1,4 @@
-//! Certificates, and a client that shows them.
+//! Certificates, and a client that uses them.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Who signs.
+/// Signs certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// A certificate and its key, PEM.
+/// A certificate and its key, in PEM.
 pub(crate) struct Pair {
     pub(crate) certificate: String,
     pub(crate) key: String,
@@ -38,7 +38,7 @@ impl Authority {
     }
 }
 
-/// A folder with `ca.pem`, `server.pem` and `server.key`, the server being this machine's loopback.
+/// A folder with `ca.pem`, and with `server.pem` and `server.key` for this machine's loopback addresses.
 pub(crate) fn folder(authority: &Authority) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("ca.pem"), &authority.pem());
@@ -53,7 +53,7 @@ pub(crate) fn write(path: &Path, text: &str) -> PathBuf {
     path.to_path_buf()
 }
 
-/// A client that trusts `authority` and shows `own`.
+/// A client that trusts `authority` and presents `own`.
 pub(crate) struct Client {
     pub(crate) authority: String,
     pub(crate) own: Option<Pair>,
@@ -65,7 +65,7 @@ impl Client {
         Client { authority: authority.pem(), own: None, versions: rustls::ALL_VERSIONS }
     }
 
-    /// Sends a request; gives the whole answer, or why there is none.
+    /// Sends a request. Returns the whole answer, or the error.
     pub(crate) fn request(&self, port: u16, head: &str, body: &str) -> Result<String, String> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.authority.as_bytes()).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Who may come in: each refusal and each acceptance, by real TLS where TLS is spoken.
+//! Access control: each refusal and each acceptance, with real TLS if TLS is configured.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +20,7 @@ use support::{Answer, Chromium, FakeReceiver, Narthex, SOON, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// The lowest cost, as it is a test.
+/// The lowest cost, to keep the test fast.
 fn hash(password: &str) -> String {
     bcrypt::hash(password, 4).unwrap()
 }
@@ -29,14 +29,14 @@ fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }
 
-/// Runs to the end: exit code and what was written.
+/// Runs narthex to the end. Returns the exit code and the output.
 fn end(arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
-/// A running narthex whose configuration has this text more.
+/// Starts a narthex with this text in its configuration.
 fn start(folder: &Path, receive: &str, arguments: &[&str]) -> (Narthex, FakeReceiver) {
     let receiver = FakeReceiver::start();
     let text = format!("remote_write:\n  - url: {}\n{receive}", receiver.write_url());
@@ -51,7 +51,7 @@ fn port(narthex: &Narthex) -> u16 {
 }
 
 #[test]
-fn every_path_but_those_that_tell_that_it_lives_asks_who_comes() {
+fn every_path_except_health_checks_needs_credentials() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("token"), "t0ken-secret\n");
     let receive = format!(
@@ -99,7 +99,7 @@ fn every_path_but_those_that_tell_that_it_lives_asks_who_comes() {
         assert_eq!(status("GET", path, None), 200, "{path}");
         assert_eq!(status("GET", path, Some(&wrong[0])), 200, "{path}");
     }
-    // Counted, and logged once a minute, however many there are.
+    // The refusals are counted, and logged once a minute.
     let own = narthex.request("GET", "/metrics", &[("authorization", &right)], None).text();
     let count = own.lines().find_map(|line| line.strip_prefix("narthex_receive_unauthorized_total "));
     assert_eq!(
@@ -108,7 +108,7 @@ fn every_path_but_those_that_tell_that_it_lives_asks_who_comes() {
         "{count:?}"
     );
     narthex.process.wait_for_line("a request without valid credentials was refused", SOON);
-    // The destination's lines come at their own time.
+    // The lines of the destination are independent of this.
     let lines = || narthex.process.lines().iter().filter(|line| !line.contains("destination=")).count();
     let said = lines();
     for _ in 0..100 {
@@ -119,13 +119,13 @@ fn every_path_but_those_that_tell_that_it_lives_asks_who_comes() {
     assert_eq!(refused.header("www-authenticate"), Some("Basic realm=\"narthex\""));
     let kept = narthex.request("GET", "/api/v1/metrics", &[("authorization", &right)], None).text();
     assert!(kept.contains("\"x\"") && !kept.contains("stranger"), "{kept}");
-    // The right password does not help a foreign web page.
+    // The right password does not authorise a page of another origin.
     let foreign = [("authorization", &*right), ("origin", "https://evil.example")];
     assert_eq!(narthex.request("POST", "/metrics/job/x", &foreign, Some(b"a 1\n")).status, 403);
 }
 
 #[test]
-fn prometheus_own_web_configuration_file_is_taken_and_followed() {
+fn prometheus_web_configuration_file_is_accepted_and_reloaded() {
     let folder = tempfile::tempdir().unwrap();
     let text = |password: &str| {
         let headers = "http_server_config:\n  headers:\n    X-Frame-Options: deny\n";
@@ -142,7 +142,7 @@ fn prometheus_own_web_configuration_file_is_taken_and_followed() {
     write(&web, &text("second"));
     wait_until("the new password", SOON, || status("second") == 200);
     assert_eq!(status("first"), 401);
-    // What can't be read changes nothing.
+    // An invalid file changes nothing.
     write(&web, "basic_auth_users: [");
     narthex.process.wait_for_line("can't be used: the old ones stay", SOON);
     assert_eq!((status("second"), status("first")), (200, 401));
@@ -153,7 +153,7 @@ const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 const TLS: &str = "receive:\n  tls:\n    cert_file: server.pem\n    key_file: server.key\n";
 
 #[test]
-fn tls_is_spoken_in_the_versions_that_are_asked_for_and_nothing_plain() {
+fn tls_uses_configured_versions_and_refuses_plain_http() {
     let authority = Authority::new();
     let folder = folder(&authority);
     let (narthex, _receiver) = start(folder.path(), TLS, &[]);
@@ -175,13 +175,13 @@ fn tls_is_spoken_in_the_versions_that_are_asked_for_and_nothing_plain() {
 
     let (narthex, _receiver) = start(folder.path(), &format!("{TLS}    min_version: TLS13\n"), &[]);
     let port = self::port(&narthex);
-    assert!(client.get(port, "/metrics").is_err(), "1.2 is not spoken");
+    assert!(client.get(port, "/metrics").is_err(), "1.2 is refused");
     client.versions = TLS13;
     assert_eq!(client.get(port, "/metrics"), Ok(200));
 }
 
 #[test]
-fn a_renewed_certificate_is_shown_without_a_restart() {
+fn a_renewed_certificate_is_used_without_a_restart() {
     let (old, new) = (Authority::new(), Authority::new());
     let folder = folder(&old);
     let (narthex, _receiver) = start(folder.path(), TLS, &[]);
@@ -189,7 +189,7 @@ fn a_renewed_certificate_is_shown_without_a_restart() {
     let renewed = new.sign(&["localhost"]);
     let client = Client::trusting(&new);
     assert!(client.get(port, "/-/ready").is_err());
-    // Half of it: certificate and key don't fit, and the old pair stays.
+    // Only half of it: certificate and key don't match, and the old pair stays.
     write(&folder.path().join("server.pem"), &renewed.certificate);
     narthex.process.wait_for_line("can't be used: the old ones stay", SOON);
     assert_eq!(Client::trusting(&old).get(port, "/-/ready"), Ok(200));
@@ -198,7 +198,7 @@ fn a_renewed_certificate_is_shown_without_a_restart() {
 }
 
 #[test]
-fn clients_show_certificates_where_they_are_asked_to() {
+fn clients_need_certificates_if_configured() {
     let (authority, other) = (Authority::new(), Authority::new());
     let folder = folder(&authority);
     let mut client = Client::trusting(&authority);
@@ -216,7 +216,7 @@ fn clients_show_certificates_where_they_are_asked_to() {
 }
 
 #[test]
-fn what_other_machines_reach_is_not_opened_by_accident() {
+fn an_address_beyond_loopback_needs_authentication_or_consent() {
     let authority = Authority::new();
     let folder = folder(&authority);
     let file = |name: &str, text: &str| {
@@ -230,7 +230,7 @@ fn what_other_machines_reach_is_not_opened_by_accident() {
     let certified = file("certified.yml", &format!("{TLS}{certified}"));
     let bearer = file("bearer.yml", "receive:\n  bearer:\n    token: t\n");
     let data = folder.path().join("data");
-    // An address for documentation, which no machine has: what is let through ends with 1 for that.
+    // An address for documentation, which no machine has: with accepted settings the start ends with 1 because of it.
     let common = ["--listen", "192.0.2.1:9091", "--data", data.to_str().unwrap(), "--collect", "none"];
     let run = |more: &[&str]| end(&[&["run"], &common[..], more].concat());
     let to = ["--to", "http://127.0.0.1:1"];
@@ -254,7 +254,7 @@ fn what_other_machines_reach_is_not_opened_by_accident() {
 }
 
 #[test]
-fn what_would_not_protect_is_refused_at_the_start() {
+fn settings_without_protection_are_refused_at_the_start() {
     let authority = Authority::new();
     let folder = folder(&authority);
     write(&folder.path().join("other.key"), &authority.sign(&["x"]).key);
@@ -330,7 +330,7 @@ fn no_page_and_no_log_shows_a_secret() {
 }
 
 #[test]
-fn all_groups_are_wiped_only_where_that_is_enabled() {
+fn all_groups_are_deleted_only_if_enabled() {
     let receiver = FakeReceiver::start();
     let url = receiver.url();
     for (flags, wiped) in [(&[][..], false), (&["--enable-admin"][..], true)] {
@@ -343,7 +343,7 @@ fn all_groups_are_wiped_only_where_that_is_enabled() {
 }
 
 #[test]
-fn a_page_that_has_its_own_name_point_here_reads_nothing() {
+fn dns_rebinding_reads_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let receive = "receive:\n  allowed_hosts: [gateway.example]\n";
     let (narthex, _receiver) = start(folder.path(), receive, &["--allowed-host", "b.example,c.example"]);
@@ -378,12 +378,12 @@ fn the_page_is_read_in_a_browser_with_user_and_password() {
     let receive = format!("receive:\n  basic_auth:\n    users:\n      ann: {}\n", hash("hunter2"));
     let (narthex, _receiver) = start(folder.path(), &receive, &[]);
     let browser = Chromium::start(&program);
-    // As links have it; what is typed into the browser's own window comes to the same.
+    // As in links. Credentials that are typed into the browser's own dialog have the same effect.
     let page = browser.open(&format!("{}/", narthex.url().replace("://", "://ann:hunter2@")));
     page.wait_for("document.querySelector('#state').className === 'ok'", SOON);
     assert!(!page.html().contains("hunter2"));
 
-    // Its button deletes a group with the user's password; whoever has none can't.
+    // The button of the page deletes a group with the user's password; a client without it can't.
     let ann = basic("ann", "hunter2");
     let push = |body: &[u8]| narthex.post("/metrics/job/old", &[("authorization", &ann)], body).status;
     assert_eq!(push(b"a 1\n"), 200);
@@ -396,7 +396,7 @@ fn the_page_is_read_in_a_browser_with_user_and_password() {
     assert_eq!(left["data"].as_array().map(Vec::len), Some(0), "{left}");
 }
 
-/// Each secret that narthex is given, under a name, so that it is known where it was found.
+/// Each secret in narthex' configuration with a name for messages.
 const SECRETS: [(&str, &str); 8] = [
     ("the password of a user", "s3cret-user-password"),
     ("a bearer token", "s3cret-door-token"),
@@ -412,7 +412,7 @@ fn secret(what: &str) -> &'static str {
     SECRETS.iter().find(|(name, _)| *name == what).unwrap().1
 }
 
-/// All that is in a folder, file by file.
+/// The files in a folder with their contents.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -426,8 +426,8 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-/// One destination refuses everything for good, one can't be reached, one takes
-/// it. Nothing that narthex writes, shows or sends to others has a secret in it.
+/// One destination refuses everything for good, one is unreachable, and one accepts everything. Nothing that narthex
+/// writes, shows or sends has a secret in it.
 #[test]
 fn no_secret_is_in_pages_metrics_logs_samples_dead_letters_or_errors() {
     let folder = tempfile::tempdir().unwrap();
@@ -495,7 +495,7 @@ fn no_secret_is_in_pages_metrics_logs_samples_dead_letters_or_errors() {
     let dump = Command::new(PROGRAM).args(["wal", "dump"]).arg(&data).output().unwrap();
     assert!(String::from_utf8_lossy(&dump.stdout).contains("pushed"), "{dump:?}");
     shown.push(("the log on disk".into(), dump.stdout));
-    // What is wrong in a configuration is shown without them, too.
+    // Errors of a configuration are shown without secrets too.
     let wrong = write(&folder.path().join("wrong.yml"), &text.replace("max_size: 64MiB", "max_size: 1"));
     let output = Command::new(PROGRAM).args(["check", wrong.to_str().unwrap()]).output().unwrap();
     shown.push(("an error of the configuration".into(), [output.stdout, output.stderr].concat()));

@@ -6,7 +6,7 @@ use std::process::Command;
 use support::FakeReceiver;
 
 #[test]
-fn push_and_exec_say_who_they_are() {
+fn push_and_exec_send_their_credentials() {
     let authority = Authority::new();
     let folder = folder(&authority);
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
@@ -37,7 +37,7 @@ fn push_and_exec_say_who_they_are() {
     assert_eq!(code, Some(0), "{text}");
     let (code, text) = run("exec", "by-exec", "c", &[&ann[..], &[&right, "--", "true"]].concat());
     assert_eq!((code, text.as_str()), (Some(0), ""));
-    // A password that is mended later: what waits then goes.
+    // A password that is corrected later: then the waiting samples are sent.
     let (code, text) = run("push", "late", "d", &[&ann[..], &[&wrong, "x=1"]].concat());
     assert_eq!(code, Some(1), "a wrong password is not an outage");
     assert!(text.contains("401") && !text.contains("hunter"), "{text}");
@@ -64,7 +64,7 @@ fn push_and_exec_say_who_they_are() {
 }
 
 #[test]
-fn push_trusts_a_self_signed_certificate_that_it_is_given() {
+fn push_trusts_a_configured_self_signed_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
     let (cert, key, spool) = (path("server.pem"), path("server.key"), path("spool"));
@@ -98,7 +98,7 @@ fn a_push_without_tls_to_a_port_with_tls_waits_for_the_right_url() {
         let gateway = format!("{scheme}://localhost:{port}");
         end(&["push", "--job", "j", "--gateway", &gateway, "--ca-file", &ca, "--spool", &spool, value])
     };
-    // The https spool is there before the mistake.
+    // The https spool exists before the mistake.
     assert_eq!(push("https", "first=1"), (Some(0), String::new()));
     let (code, text) = push("http", "second=2");
     assert_eq!(code, Some(1), "{text}");

@@ -1,4 +1,4 @@
-//! A wall clock that is not set. No process can be given one without further tools, so narthex runs in the test here,
+//! A wall clock that is not set. Without further tools no process can have one, so narthex runs inside of the test,
 //! with a clock that the test sets.
 
 use agent::config::Config;
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::{Chromium, FakeReceiver, SOON, wait_for};
 
-/// The machine's clock, which was not set at first.
+/// A machine's clock that is not set at first.
 #[derive(Debug)]
 struct Unset {
     began: Instant,
@@ -24,7 +24,7 @@ struct Unset {
 impl Clock for Unset {
     fn now_ms(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
-        // A machine without a battery begins in 1970.
+        // A machine without a battery starts in 1970.
         if self.is_set.load(Ordering::Relaxed) { now } else { self.monotonic().as_millis() as i64 }
     }
     fn monotonic(&self) -> Duration {
@@ -40,7 +40,7 @@ async fn start(data: &Path, receiver: &FakeReceiver, clock: Arc<Unset>) -> Agent
 }
 
 #[test]
-fn a_clock_that_is_not_set_is_yellow_until_it_is_also_after_a_restart() {
+fn an_unset_clock_is_yellow_until_it_is_set() {
     let Some(program) = Chromium::find() else { return };
     let (folder, receiver) = (tempfile::tempdir().unwrap(), FakeReceiver::start());
     let browser = Chromium::start(&program);

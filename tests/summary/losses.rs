@@ -1,4 +1,4 @@
-//! What was lost or refused, while it happens and after it.
+//! Lost or refused samples, while it happens and afterwards.
 
 use super::{Shown, samples};
 use support::prometheus::Options;
@@ -21,12 +21,12 @@ fn every_sample_refused_with_400_is_red_now_and_after_a_kill() {
     let lines = shown.narthex().process.lines().join("\n");
     assert!(!lines.contains("accepted what was sent"), "{lines}");
     shown.wait_for_saved("prod", "label too long", || 30);
-    // Healthy again, killed and started: what was refused within the hour is still there.
+    // Healthy again, killed and started: the refusals within the hour are still shown.
     receiver.answer(Answer::success);
     shown.restart();
     assert_eq!(shown.import("good 1\n"), 204);
     wait_until("it to be delivered", SOON, || receiver.stored() > 0);
-    // This run has seen no refusal: whether it still refuses samples is not known.
+    // This run has seen no refusal: it is unknown if the destination still refuses samples.
     let past = "30 samples were refused by prod in the last hour (label too long), the last ";
     shown.expect("error", &["refused"], past);
     wait_for("the page to count since the start", SOON, || {
@@ -45,7 +45,7 @@ fn every_sample_refused_by_a_real_prometheus_is_red() {
     let first = [Series::new("first", &[], &[(now, 1.0)])];
     wire::push(&prometheus.write_url(), Version::V1, &first).unwrap().expect_success();
     let Some(shown) = Shown::start(&prometheus.write_url(), "") else { return };
-    // Two hours behind what Prometheus has: out of bounds, all of them.
+    // Two hours older than Prometheus' newest sample: all of them are out of bounds.
     let old: Vec<Series> = (0..1336)
         .map(|number| Series::new("old", &[("id", &number.to_string())], &[(now - 7_200_000, 1.0)]))
         .collect();
@@ -62,7 +62,7 @@ fn every_sample_refused_by_a_real_prometheus_is_red() {
     shown.check();
 }
 
-/// Pushes values that don't compress until `is_enough` holds.
+/// Pushes values that can't be compressed until `is_enough` returns true.
 fn fill(shown: &Shown, is_enough: impl Fn(&Shown, u16) -> bool) {
     let mut dice = fastrand::Rng::with_seed(1);
     for round in 0..4000 {
@@ -97,7 +97,7 @@ fn samples_dropped_from_a_full_log_are_red_now_and_after_a_kill() {
     shown.expect("error", &LOST, "Samples are being lost: ");
     shown.expect("error", &LOST, "in the last hour (log full)");
     shown.shoot("losing");
-    // Exactly: what was acknowledged is lost or waits.
+    // Exactly: acknowledged samples are lost or waiting.
     let mut acknowledged = 0;
     wait_until("the numbers to add up", SOON, || {
         let status = shown.narthex().get("/api/v1/status/remote_write").json();
@@ -107,11 +107,11 @@ fn samples_dropped_from_a_full_log_are_red_now_and_after_a_kill() {
         number(&one["lost"]) + number(&one["waiting"]) == acknowledged
     });
     assert_eq!(shown.narthex().get("/-/ready").status, 200, "pushes are accepted all the time");
-    // Stays what it was once nothing is dropped any more, and after a kill.
+    // The number stays the same after the last drop, and after a kill.
     let before = lost(&shown);
     shown.wait_for_saved("prod", "log full", || before);
     shown.restart();
-    // The samples that were in memory only were lost by the kill, and are counted.
+    // The samples that were only in memory were lost by the kill, and are counted.
     shown.wait_for_saved("prod", "log full", || before + lost(&shown));
     receiver.come_back();
     assert_eq!(shown.import("last 1\n"), 204);
@@ -136,7 +136,7 @@ fn samples_dropped_from_a_full_log_are_red_now_and_after_a_kill() {
 }
 
 #[test]
-fn a_log_that_refuses_is_red_and_not_ready_until_there_is_room() {
+fn a_refusing_log_is_red_and_not_ready_until_there_is_space() {
     let receiver = FakeReceiver::start();
     receiver.go_away();
     let more = "log: {max_size: 8MiB, when_full: refuse}\n";
@@ -177,7 +177,7 @@ fn a_part_of_the_log_that_cannot_be_read_is_red() {
         let segments = std::fs::read_dir(data.join("wal")).unwrap();
         let first = segments.map(|entry| entry.unwrap().path()).min().unwrap();
         let mut bytes = std::fs::read(&first).unwrap();
-        // Behind the series, so that what is damaged is samples.
+        // Behind the series, so that the damaged bytes are samples.
         let at = bytes.iter().rposition(|byte| *byte != 0).unwrap() / 10 * 9;
         bytes[at] ^= 0xff;
         std::fs::write(&first, bytes).unwrap();
@@ -200,7 +200,7 @@ fn dead_letters_that_cannot_be_kept_are_red_now_and_after_a_kill() {
     let receiver = FakeReceiver::start();
     receiver.answer(|_| Answer::status(400).body("label name too long"));
     let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };
-    // A file where the folder should be: nothing can be written there, by root neither.
+    // A file in place of the folder: nothing can be written there, not even by root.
     let dead = shown.narthex().data.join("dead");
     let _ = std::fs::remove_dir(&dead);
     std::fs::write(&dead, "").unwrap();
@@ -210,7 +210,7 @@ fn dead_letters_that_cannot_be_kept_are_red_now_and_after_a_kill() {
     // Within the first minute the refusal itself is worse.
     shown.expect("error", &REFUSED, "30 in the last hour (label too long)");
     shown.shoot("dead-letters-lost");
-    // There is nothing to look at.
+    // There are no dead letters to look at.
     let words = shown.destination()["words"].to_string();
     assert!(words.contains("30 refused samples were not kept") && !words.contains("--dead"), "{words}");
     shown.page.wait_for("!document.querySelector('#details').innerText.includes('--dead')", SOON);

@@ -1,8 +1,8 @@
-//! The state that narthex shows, each by name: at the API, on the page in a real browser, and after a kill. While a
-//! page is open it is checked at each of its updates that no green shows beside a loss or a refusal.
+//! The states that narthex shows, each by name: at the API, on the page in a real browser, and after a kill. Each
+//! update of an open page is checked: it must not be green while there is a loss or a refusal.
 //!
-//! A full disk is in `tests/full_disk.rs`. A task that has ended unexpectedly can't be had here, and is tested with
-//! numbers that are set by hand in `crates/agent/src/status`.
+//! A full disk is in `tests/full_disk.rs`. A task that ended unexpectedly can't be produced here;
+//! `crates/agent/src/status` tests it with numbers that are set by hand.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,8 +24,8 @@ use support::{Chromium, Narthex, Page, SOON, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// Runs at each update of the page: notes where it is green although something was lost, refused or not sent. What
-/// the user's own rules drop is neither: `by_rule` says whether there are any.
+/// Runs at each update of the page. It records when the page is green although samples were lost, refused or not sent.
+/// Samples that the user's own rules drop do not count: `by_rule` is true if there are such rules.
 const WATCH: &str = "window.lies = []; window.wrong = false; \
     { const draw = shows.run; shows.run = s => { draw(s); \
       const hurt = d => d.lost > 0 || d.failed > d.already_written || (d.dropped > 0 && !by_rule); \
@@ -35,7 +35,7 @@ const WATCH: &str = "window.lies = []; window.wrong = false; \
         if (hurt(s.destinations[i]) && dot.className === 'good') lies.push(s.destinations[i].name); }); \
       if (s.summary.level !== 'ok' && document.querySelector('#state').className === 'ok') lies.push('level'); }; } 0";
 
-/// A narthex that can be killed and started again, and the page that shows it.
+/// A narthex that can be killed and started again, and its page.
 struct Shown {
     narthex: Option<Narthex>,
     page: Page,
@@ -45,8 +45,8 @@ struct Shown {
 }
 
 impl Shown {
-    /// With one destination, `prod`, at `url`; `more` is added to the configuration. Nothing where there is no
-    /// browser.
+    /// Starts narthex with one destination, `prod`, at `url`; `more` is added to the configuration. Returns `None`
+    /// without a browser.
     fn start(url: &str, more: &str) -> Option<Shown> {
         Self::start_keys(url, "", "", more)
     }
@@ -79,12 +79,12 @@ impl Shown {
         self.narthex.as_ref().unwrap()
     }
 
-    /// Kills it, as `kill -9` does, and starts it again.
+    /// Kills narthex like `kill -9`, and starts it again.
     fn restart(&mut self) {
         self.restart_after(|_| ());
     }
 
-    /// The same, with a change to the data folder in between.
+    /// The same, with a change to the data folder between kill and start.
     fn restart_after(&mut self, change: impl FnOnce(&Path)) {
         self.check();
         let old = self.narthex.take().unwrap();
@@ -97,8 +97,8 @@ impl Shown {
         self.narthex = Some(narthex);
     }
 
-    /// Waits until the file that keeps the last hour has this number of events of a place (a destination or an input)
-    /// with this reason. The first event of a quiet time is saved at once, later ones within 10 s.
+    /// Waits until the file with the last hour has this number of events of a place (a destination or an input) with
+    /// this reason. The first event after a quiet time is saved immediately, later ones within 10 s.
     #[track_caller]
     fn wait_for_saved(&self, place: &str, reason: &str, count: impl Fn() -> u64) {
         let row = [place, reason].map(|text| [&[text.len() as u8], text.as_bytes()].concat()).concat();
@@ -111,7 +111,7 @@ impl Shown {
         });
     }
 
-    /// Waits until API and page show a state: its level, one of these kinds, and these words in the sentence.
+    /// Waits until API and page show a state: its level, one of these kinds, and this text in the sentence.
     #[track_caller]
     fn expect(&self, level: &str, kinds: &[&str], words: &str) {
         wait_for(&format!("{kinds:?} at the API"), SOON * 2, || {
@@ -141,7 +141,7 @@ impl Shown {
         self.check();
     }
 
-    /// Waits until API and page list a detail: its level, its kind, and these words in its sentence.
+    /// Waits until API and page list a detail: its level, its kind, and this text in its sentence.
     #[track_caller]
     fn expect_detail(&self, level: &str, kind: &str, words: &str) {
         wait_for(&format!("the detail {kind} at the API"), SOON * 2, || {
@@ -164,12 +164,12 @@ impl Shown {
         self.check();
     }
 
-    /// The first destination as the API shows it.
+    /// The first destination at the API.
     fn destination(&self) -> Json {
         self.narthex().get("/api/v1/status/remote_write").json()["destinations"][0].clone()
     }
 
-    /// That the page has told no lie so far.
+    /// Checks that the page was never green with a loss or a refusal.
     #[track_caller]
     fn check(&self) {
         assert_eq!(self.page.eval("lies"), serde_json::json!([]), "green beside a loss or a refusal");
@@ -187,7 +187,8 @@ impl Shown {
     }
 }
 
-/// How many events a row of the last hour has, behind its names. The format is in `crates/agent/src/status/window.rs`.
+/// The number of events in a row of the last hour, after its names. The format is in
+/// `crates/agent/src/status/window.rs`.
 fn events(mut row: &[u8]) -> Option<u64> {
     let row = &mut row;
     take_i64(row)?;
@@ -199,7 +200,7 @@ fn events(mut row: &[u8]) -> Option<u64> {
     Some(sum)
 }
 
-/// `count` series with a sample each.
+/// `count` series with one sample each.
 fn samples(count: usize) -> String {
     (0..count).map(|number| format!("many{{id=\"{number}\"}} 1\n")).collect()
 }
@@ -209,7 +210,7 @@ fn run(folder: &Path, config: &str) -> Narthex {
     Narthex::start_in(PROGRAM, "run", &folder.join("data"), &arguments)
 }
 
-/// The page of a narthex with this configuration.
+/// Opens the page of a narthex with this configuration.
 fn open(browser: &Chromium, narthex: &Narthex, configuration: &str) -> Page {
     let page = browser.open(&format!("{}/", narthex.url()));
     page.eval(&format!("window.by_rule = {}; {WATCH}", configuration.contains("relabel")));

@@ -1,18 +1,18 @@
-//! What shows of a narthex that ends or is dead.
+//! The API and the page while narthex is ending, and after its end.
 
 use super::Shown;
 use support::process::Signal;
 use support::{Answer, FakeReceiver, SOON, wait_until};
 
 #[test]
-fn it_is_not_ready_and_healthy_while_it_ends() {
+fn it_is_healthy_but_not_ready_while_ending() {
     let receiver = FakeReceiver::start();
     let go_on = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let wait = go_on.clone();
     receiver.answer(move |request| Answer::success(request).once(&wait));
     let Some(shown) = Shown::start(&receiver.write_url(), "") else { return };
     assert_eq!(shown.import("a 1\n"), 204);
-    wait_until("a request to be under way", SOON, || receiver.connections() > 0);
+    wait_until("a request to be in flight", SOON, || receiver.connections() > 0);
     shown.narthex().process.signal(Signal::TERM);
     let get = |path: &str| support::http::get(&format!("{}{path}", shown.narthex().url()));
     let mut seen = false;
@@ -31,21 +31,21 @@ fn it_is_not_ready_and_healthy_while_it_ends() {
 }
 
 #[test]
-fn a_dead_or_silent_narthex_leaves_the_page_grey_with_the_time() {
+fn the_page_of_a_dead_or_hanging_narthex_is_grey() {
     let receiver = FakeReceiver::start();
     let Some(shown) = Shown::start(&receiver.write_url(), "") else { return };
     assert_eq!(shown.import("a 1\n"), 204);
     shown.expect("ok", &["delivered"], "Everything is delivered.");
     let grey = "document.querySelector('main').className === 'stale' && document.querySelector('#state').className === ''";
     let says = "document.querySelector('#sentence').innerText.startsWith('narthex has not answered since ')";
-    // One that hangs.
+    // A narthex that hangs.
     shown.narthex().process.signal(Signal::STOP);
     shown.page.wait_for(grey, SOON);
     shown.page.wait_for(says, SOON);
     shown.narthex().process.signal(Signal::CONT);
     shown.expect("ok", &["delivered"], "Everything is delivered.");
     assert_eq!(shown.page.eval("document.querySelector('main').className"), "");
-    // One that is gone.
+    // A narthex that has ended.
     shown.narthex().process.kill();
     shown.page.wait_for(grey, SOON);
     shown.page.wait_for(says, SOON);

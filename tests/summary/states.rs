@@ -1,4 +1,4 @@
-//! What is the matter now, and over once it is mended.
+//! Current problems, which end when their cause is fixed.
 
 use super::{Shown, samples};
 use support::narthex::config;
@@ -7,11 +7,11 @@ use support::wire;
 use support::{Answer, FakeReceiver, SOON, wait_for, wait_until};
 
 #[test]
-fn a_failing_destination_is_red_with_all_that_waits() {
+fn a_failing_destination_is_red_with_its_waiting_samples() {
     let receiver = FakeReceiver::start();
     receiver.go_away();
     let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };
-    // More than the queue takes.
+    // More samples than the queue accepts.
     for _ in 0..30 {
         assert_eq!(shown.import(&samples(1000)), 204);
     }
@@ -36,7 +36,7 @@ fn a_failing_destination_is_red_with_all_that_waits() {
         if waits { Err(one.to_string()) } else { Ok(one) }
     });
     assert_eq!(destination["level"], "ok", "{destination}");
-    // A start with nothing that waits says so at once.
+    // After a start, the state without waiting samples is shown immediately.
     shown.restart();
     shown.expect("ok", &["idle"], "Nothing has been delivered yet.");
 }
@@ -55,9 +55,10 @@ fn a_slow_destination_is_yellow_until_it_has_caught_up() {
     shown.expect("ok", &["delivered"], "Everything is delivered.");
 }
 
-/// What is stuck is named as such. It does not make the destination look late or away, also while nothing else is sent.
+/// A stuck sample is shown as such. It does not make the destination look late or unreachable, not even while nothing
+/// else is sent.
 #[test]
-fn a_stuck_series_is_yellow_and_says_nothing_of_the_others() {
+fn a_stuck_series_is_yellow_without_affecting_others() {
     let receiver = FakeReceiver::start();
     receiver.answer(|request| {
         let mut is_stuck = false;
@@ -82,7 +83,7 @@ fn a_stuck_series_is_yellow_and_says_nothing_of_the_others() {
     let stuck = "prod fails on a part of the series (64 of 256 lanes) and accepts the others: 500";
     let mut kinds = Vec::new();
     wait_until("the stuck sample to be late", SOON * 2, || {
-        // The others pause once it is known to be stuck.
+        // The other series pause after it is known to be stuck.
         if kinds.last().is_none_or(|kind| kind != "series_stuck") {
             assert_eq!(shown.import(&samples(50)), 204);
         }
@@ -105,7 +106,7 @@ fn a_stuck_series_is_yellow_and_says_nothing_of_the_others() {
     let is = page.lines().filter(|line| line.starts_with(state) && line.ends_with(" 1")).collect::<Vec<_>>();
     assert!(matches!(is[..], [one] if one.contains("state=\"delivering\"")), "{is:?}");
     shown.shoot("series-stuck");
-    // After a kill it is stuck again once others are accepted.
+    // After a kill it is stuck again as soon as others are accepted.
     shown.restart();
     wait_until("the sample to be stuck again", SOON * 2, || {
         assert_eq!(shown.import(&samples(50)), 204);
@@ -117,7 +118,7 @@ fn a_stuck_series_is_yellow_and_says_nothing_of_the_others() {
 }
 
 #[test]
-fn a_destination_that_does_not_authorise_is_red_with_what_to_do() {
+fn a_destination_that_does_not_authorise_is_red_with_the_remedy() {
     let receiver = FakeReceiver::start();
     receiver.answer(|_| Answer::status(401).body("token has expired"));
     let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };
@@ -167,7 +168,7 @@ fn a_group_whose_last_push_failed_is_yellow_until_a_good_one() {
     shown.expect("warning", &["groups_failing"], "The last push to 1 group was refused, wholly or in part.");
     assert_eq!(shown.narthex().metric("narthex_groups_failing"), Some(1.0));
     assert_eq!(push(&shown, "a 1\n"), 200);
-    // The refused push itself shows for ten minutes.
+    // The refused push itself is shown for ten minutes.
     shown.expect("warning", &["pushes_refused"], "1 push was refused in the last 10 minutes");
     assert_eq!(shown.narthex().metric("narthex_groups_failing"), Some(0.0));
 }
@@ -192,7 +193,7 @@ fn a_collector_that_fails_is_yellow() {
 }
 
 #[test]
-fn the_rate_is_the_servers_and_true_between_bursts() {
+fn the_rate_on_the_page_is_correct_between_bursts() {
     let receiver = FakeReceiver::start();
     let Some(shown) = Shown::start(&receiver.write_url(), "") else { return };
     let rate =

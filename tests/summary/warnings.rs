@@ -1,4 +1,4 @@
-//! What turns the state yellow for an hour without being an outage, and what is a detail only.
+//! States that are yellow for an hour without an outage, and states that are only details.
 
 use super::{Shown, samples};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use support::wire::{self, Histogram, Series, Version};
 use support::{Answer, FakeReceiver, SOON, now_ms, wait_for, wait_until};
 
-/// A 2.0 request with a native histogram that has custom bucket bounds, which 1.0 can't carry.
+/// A 2.0 request with a native histogram that has custom bucket bounds, which 1.0 can't represent.
 fn custom_buckets() -> Vec<u8> {
     let histogram =
         Histogram { count: 6, sum: 12.5, schema: -53, zero_threshold: 0.0, offset: 0, deltas: vec![6] };
@@ -23,7 +23,7 @@ fn custom_buckets() -> Vec<u8> {
 }
 
 #[test]
-fn what_the_protocol_cannot_carry_is_yellow_now_and_after_a_kill() {
+fn samples_unsupported_by_the_protocol_are_yellow_also_after_a_kill() {
     let receiver = FakeReceiver::start();
     let keys = "  protobuf_message: prometheus.WriteRequest\n";
     let Some(mut shown) = Shown::start_keys(&receiver.write_url(), keys, "", "") else { return };
@@ -85,8 +85,8 @@ fn side_queue_entry(count: u32) -> Vec<u8> {
     entry
 }
 
-/// A destination has to fail on samples for 15 minutes before they are parked, so an entry of the side queue is laid
-/// in the data folder by hand. How samples come to be parked is tested with a simulated clock in `crates/remote`.
+/// A destination has to fail on samples for 15 minutes before they are parked, so this test writes an entry of the side
+/// queue into the data folder. `crates/remote` tests with a simulated clock how samples are parked.
 #[test]
 fn parked_samples_are_yellow_after_a_kill() {
     let receiver = FakeReceiver::start();
@@ -117,7 +117,7 @@ fn parked_samples_are_yellow_after_a_kill() {
 }
 
 #[test]
-fn what_rules_drop_is_a_detail_and_stays_green() {
+fn samples_dropped_by_rules_are_a_detail_and_green() {
     let receiver = FakeReceiver::start();
     let keys = "  write_relabel_configs: [{source_labels: [__name__], regex: many, action: drop}]\n";
     let Some(mut shown) = Shown::start_keys(&receiver.write_url(), keys, "", "") else { return };
@@ -140,14 +140,14 @@ fn what_rules_drop_is_a_detail_and_stays_green() {
     shown.shoot("dropped-by-rule");
 }
 
-/// Requests that a kill interrupts are sent again. What the receiver had written of them it may refuse.
+/// Requests that a kill interrupts are sent again. The receiver may refuse samples that it had written already.
 #[test]
 fn repeats_after_a_restart_are_a_detail_and_stay_green() {
     let receiver = FakeReceiver::start();
     let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };
     assert_eq!(shown.import("good 1\n"), 204);
     shown.expect("ok", &["delivered"], "Everything is delivered.");
-    // The receiver has them, but its answer never comes.
+    // The receiver has them, but its answer never arrives.
     let never = Arc::new(AtomicBool::new(false));
     let asked = Arc::new(AtomicBool::new(false));
     let (wait, tell) = (never.clone(), asked.clone());
@@ -156,7 +156,7 @@ fn repeats_after_a_restart_are_a_detail_and_stay_green() {
         Answer::success(request).once(&wait)
     });
     assert_eq!(shown.import(&samples(5)), 204);
-    wait_until("a request to be under way", SOON, || asked.load(Ordering::SeqCst));
+    wait_until("a request to be in flight", SOON, || asked.load(Ordering::SeqCst));
     shown.restart_after(|_| {
         receiver.answer(|_| Answer::status(400).body("out of order sample"));
         never.store(true, Ordering::SeqCst);

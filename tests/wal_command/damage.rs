@@ -1,4 +1,4 @@
-//! What `verify` and `repair` say and do.
+//! The output and the effects of `verify` and `repair`.
 
 use super::{typed, undelivered, wal, wal_ok, written};
 use std::path::Path;
@@ -36,7 +36,7 @@ fn damage_is_named_and_repaired_and_the_damaged_file_is_kept() {
     let text = wal_ok(&["repair", dir]);
     assert!(text.contains("the damaged file is kept as") && text.contains("00000000.damaged"), "{text}");
     assert_eq!(std::fs::read(segment.with_extension("damaged")).unwrap(), damaged);
-    // The labels in the lost record cannot be brought back. The log is whole all the same.
+    // The labels in the lost record can't be restored. The log is complete nevertheless.
     for words in ["of series whose labels are lost", "whole now", "Prometheus opens it"] {
         assert!(text.contains(words), "{words} in {text}");
     }
@@ -51,20 +51,20 @@ fn damage_is_named_and_repaired_and_the_damaged_file_is_kept() {
     }
     assert!(!text.contains("checksum"), "{text}");
     assert!(wal_ok(&["repair", dir]).contains("nothing to repair"));
-    // What narthex itself has set aside is told of, too.
+    // Files that narthex itself has quarantined are listed too.
     std::fs::create_dir(folder.path().join("damaged")).unwrap();
     std::fs::write(folder.path().join("damaged/000001-wal-00000000"), [0; 2048]).unwrap();
     let (_, text, _) = wal(&["verify", dir]);
     assert!(text.contains("1 file, 2.00 KiB\n  000001-wal-00000000: 2.00 KiB\n"), "{text}");
-    // narthex goes on with it.
+    // narthex continues with the repaired log.
     undelivered(folder.path()).process.kill();
 }
 
 #[test]
-fn a_log_whose_first_segment_is_gone_is_damaged_until_it_is_repaired() {
+fn a_log_without_its_first_segment_is_damaged_until_repaired() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().to_str().unwrap();
-    // A segment for each start.
+    // One segment for each start.
     (0..3).for_each(|_| written(folder.path(), 10));
     assert!(wal_ok(&["verify", dir]).contains("Prometheus opens it"));
     std::fs::remove_file(folder.path().join("wal/00000000")).unwrap();
@@ -80,7 +80,7 @@ fn a_log_whose_first_segment_is_gone_is_damaged_until_it_is_repaired() {
     ] {
         assert!(text.contains(words), "{words} in {text}");
     }
-    // The command that it shows works as it stands.
+    // The displayed command works unchanged.
     let (_, command) = text.split_once("to repair it: ").unwrap();
     assert_eq!(command.trim_end(), format!("narthex wal repair {dir}"));
     let (code, text, error) = typed(command.trim_end());
@@ -92,13 +92,13 @@ fn a_log_whose_first_segment_is_gone_is_damaged_until_it_is_repaired() {
     wal_ok(&["verify", dir]);
     assert!(wal_ok(&["repair", dir]).contains("nothing to repair"));
 
-    // A gap that is too wide for empty segments is a mistake somewhere else.
+    // A gap that is too wide for empty segments has another cause.
     std::fs::write(folder.path().join("wal/00100000"), "").unwrap();
     let (code, _, error) = wal(&["repair", dir]);
     assert!(code == 1 && error.contains("move the segments that do not belong to this log"), "{error}");
 }
 
-/// A slot of the state file, as the crate `storage` documents it.
+/// A slot of the state file, in the format that the crate `storage` documents.
 fn state_slot(sequence: u64, segment: u64, end: u64) -> Vec<u8> {
     let mut slot = Vec::new();
     for number in [sequence, 1_000_000, segment + 1, segment, end] {
@@ -108,14 +108,14 @@ fn state_slot(sequence: u64, segment: u64, end: u64) -> Vec<u8> {
     slot.extend_from_slice(&segment.to_le_bytes());
     slot.extend_from_slice(&end.to_le_bytes());
     slot.resize(4092, 0);
-    // A fragment's checksum is that of its data, which is all that is needed here.
+    // The checksum of a fragment covers its data, which is all that is needed here.
     let part = ::wal::page::FragmentType::Full;
     let crc = ::wal::page::Header::of(part, ::wal::Compression::None, &slot).crc;
     [&crc.to_le_bytes()[..], &slot].concat()
 }
 
 #[test]
-fn what_lies_behind_the_stored_end_of_a_segment_is_no_damage() {
+fn bytes_after_the_stored_end_of_a_segment_are_no_damage() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().to_str().unwrap();
     written(folder.path(), 100);

@@ -1,4 +1,4 @@
-//! What is dumped is imported by the real promtool.
+//! The real promtool imports dumps.
 
 use super::{fixture, log, push, undelivered, wal_ok, with_config};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use support::prometheus::Options;
 use support::wire::{self, Series, Version};
 use support::{Peers, Prometheus, SOON, now_ms, wait_until};
 
-/// Imports a dump in OpenMetrics as blocks into the data folder of a Prometheus that does not run.
+/// Imports a dump in OpenMetrics as blocks into the data folder of a stopped Prometheus.
 fn import(peers: &Peers, dump: &Path, data: &Path) {
     let output = Command::new(&peers.promtool)
         .args(["tsdb", "create-blocks-from", "openmetrics"])
@@ -92,15 +92,15 @@ fn a_log_of_prometheus_is_exported_too() {
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
-/// Where the export comes from.
+/// The source of the export.
 enum Export {
     Log,
     DeadLetters,
 }
 
-/// Six hours without the destination, by the samples' clock. Meanwhile others have pushed into it, so that
-/// its head has moved on, and it takes nothing out of order: what narthex then delivers of the first five
-/// hours is refused for good. The export brings it back.
+/// Six hours without the destination, by the samples' clock. Meanwhile other clients have pushed to it, so that its
+/// head has advanced. It accepts nothing out of order, so the first five hours are refused for good when narthex
+/// delivers them. The export restores them.
 fn six_hours(protobuf_message: &str, export: &Export) {
     let Some(peers) = support::peers() else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -118,7 +118,7 @@ fn six_hours(protobuf_message: &str, export: &Export) {
     let data = folder.path().join("data");
     let narthex = with_config(&data, &text);
 
-    // The day: a sample each minute of six series, eight hours up to now.
+    // The day: one sample each minute of six series, for eight hours up to now.
     let now = now_ms();
     let day = |from: i64, to: i64| {
         for minute in from / MINUTE..to / MINUTE {
@@ -140,7 +140,7 @@ fn six_hours(protobuf_message: &str, export: &Export) {
     drop(destination);
     day(-6 * HOUR, 0);
 
-    // Others reach it first, at another address.
+    // Other clients push to it first, at another address.
     let elsewhere = prometheus(None);
     let fresh = [Series::new("fresh", &[], &[(now - MINUTE, 1.0), (now, 1.0)])];
     wire::push(&elsewhere.write_url(), Version::V1, &fresh).unwrap().expect_success();
@@ -165,7 +165,7 @@ fn six_hours(protobuf_message: &str, export: &Export) {
     let refused = failed();
     assert!((6 * 4 * 60..=6 * 6 * 60).contains(&refused), "{refused} were refused");
     let ids = stored(&destination, "day", "9h", now + MINUTE);
-    // What it lacks lies between these two.
+    // The missing samples are between these two.
     let first_of_the_end =
         ids.values().flatten().map(|sample| sample.0).filter(|&at| at > now - 6 * HOUR).min();
     narthex.process.terminate(SOON);
@@ -198,11 +198,11 @@ fn six_hours(protobuf_message: &str, export: &Export) {
 }
 
 #[test]
-fn an_outage_of_six_hours_is_made_whole_from_the_log() {
+fn an_outage_of_six_hours_is_restored_from_the_log() {
     six_hours("io.prometheus.write.v2.Request", &Export::Log);
 }
 
 #[test]
-fn an_outage_of_six_hours_is_made_whole_from_the_dead_letters() {
+fn an_outage_of_six_hours_is_restored_from_dead_letters() {
     six_hours("prometheus.WriteRequest", &Export::DeadLetters);
 }

@@ -1,4 +1,4 @@
-//! Which folder a command means, and whether it may be used.
+//! The folder of a command, and whether it may be used.
 
 use super::{PROGRAM, wal, with_config, written};
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ fn the_folder_of_a_running_prometheus_is_not_repaired() {
 }
 
 #[test]
-fn what_is_no_log_is_told_with_2() {
+fn a_folder_without_a_log_ends_with_2() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().to_str().unwrap();
     let file = format!("{dir}/file");
@@ -48,9 +48,9 @@ fn a_log_without_dead_letters_is_no_error() {
     assert!(error.contains("there are no dead letters"), "{error}");
 }
 
-/// The receiver says that it refused one of seven samples, and not which.
+/// The receiver reports that it refused one of seven samples, but not which one.
 #[test]
-fn a_dead_letter_says_how_many_of_its_request_were_refused() {
+fn a_dead_letter_has_the_number_of_refused_samples() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = FakeReceiver::start();
     receiver.answer(|request| {
@@ -77,7 +77,7 @@ fn a_dead_letter_says_how_many_of_its_request_were_refused() {
     assert_eq!(narthex.get("/api/v1/status/remote_write").json()["destinations"][0]["failed"], 1);
 }
 
-/// As the page and the documents write them, in the environment of the narthex that keeps the data.
+/// With commands as on the page and in the documents, in the environment of the narthex that owns the data.
 #[test]
 fn commands_without_a_folder_find_the_default_one() {
     let home = tempfile::tempdir().unwrap();

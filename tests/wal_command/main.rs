@@ -1,5 +1,5 @@
-//! `narthex wal` on logs of narthex, running and damaged, and of the real Prometheus; what it exports is
-//! imported by the real promtool.
+//! `narthex wal` on logs of running narthexes, on damaged logs, and on logs of the real Prometheus. The real promtool
+//! imports the exports.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +23,7 @@ use support::{Narthex, now_ms};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 
-/// A destination that nobody serves.
+/// A destination without a server.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// `narthex wal ARGUMENTS`: the exit code, standard output and standard error.
@@ -33,7 +33,7 @@ fn wal(arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// The same where it has to succeed, and to have nothing to say beside its output.
+/// The same for a command that has to succeed without messages.
 #[track_caller]
 fn wal_ok(arguments: &[&str]) -> String {
     let (code, out, error) = wal(arguments);
@@ -41,7 +41,7 @@ fn wal_ok(arguments: &[&str]) -> String {
     out
 }
 
-/// Runs a command as narthex shows it, by a shell in another folder.
+/// Runs a command as narthex displays it, in a shell in another folder.
 fn typed(command: &str) -> (i32, String, String) {
     let own = command.strip_prefix("narthex ").unwrap();
     let output =
@@ -55,7 +55,7 @@ fn undelivered(data: &Path) -> Narthex {
     with_config(data, &format!("remote_write:\n- url: {NOWHERE}/api/v1/write\n"))
 }
 
-/// Starts a narthex that has only what is pushed to it.
+/// Starts a narthex that has no samples except pushed ones.
 fn with_config(data: &Path, config: &str) -> Narthex {
     let alone = "collect:\n  host:\n    collectors: none\n  self: false\n";
     let config = narthex::config(data, &format!("{config}{alone}"));
@@ -66,7 +66,7 @@ fn push(narthex: &Narthex, series: &[Series]) {
     wire::push(&narthex.write_url(), Version::V2, series).unwrap().expect_success();
 }
 
-/// A log by a narthex that was killed: `count` series with two samples each.
+/// Writes the log of a killed narthex: `count` series with two samples each.
 fn written(data: &Path, count: usize) {
     let (narthex, now) = (undelivered(data), now_ms());
     let series: Vec<Series> = (0..count)

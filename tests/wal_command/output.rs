@@ -1,4 +1,4 @@
-//! What the commands write: numbers, samples, progress.
+//! The output of the commands: numbers, samples, progress.
 
 use super::{PROGRAM, fixture, push, undelivered, wal, wal_ok, written};
 use serde_json::Value;
@@ -46,7 +46,7 @@ fn the_log_of_a_running_narthex_is_counted_checked_and_dumped() {
     assert_eq!(code, 1);
     assert!(error.contains(&format!("in use by process {pid}: stop that one first")), "{error}");
 
-    // The folder of the log itself will do.
+    // The folder of the log itself is accepted too.
     let dumped = wal_ok(&["dump", data.join("wal").to_str().unwrap(), "--format", "json"]);
     let samples: Vec<Value> = dumped.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(samples.iter().filter(|entry| entry["kind"] == "sample").count(), 4000);
@@ -56,7 +56,7 @@ fn the_log_of_a_running_narthex_is_counted_checked_and_dumped() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_a_dump_quietly() {
+fn a_closed_output_ends_a_dump_without_error() {
     let folder = tempfile::tempdir().unwrap();
     written(folder.path(), 40_000);
     for format in ["text", "json", "openmetrics"] {
@@ -104,8 +104,8 @@ fn logs_of_the_real_prometheus_are_whole_and_counted() {
     }
 }
 
-/// Dumps the log of a narthex that was killed, for longer than a line of progress waits: nobody reads what is
-/// written for a while, and then all of it.
+/// Dumps the log of a killed narthex for longer than the delay of a progress line: at first the output is not read, and
+/// then all of it.
 fn slow_dump(error: impl Into<Stdio>) -> Child {
     let folder = tempfile::tempdir().unwrap();
     let narthex = undelivered(folder.path());
@@ -134,14 +134,14 @@ fn slow_dump(error: impl Into<Stdio>) -> Child {
 }
 
 #[test]
-fn progress_is_quiet_where_standard_error_is_no_terminal() {
+fn progress_is_hidden_if_standard_error_is_no_terminal() {
     let output = slow_dump(Stdio::piped()).wait_with_output().unwrap();
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 #[test]
-fn on_a_terminal_progress_is_one_line_that_goes_when_the_work_is_done() {
+fn on_a_terminal_progress_is_one_line_that_disappears_at_the_end() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&screen).unwrap();
@@ -150,7 +150,7 @@ fn on_a_terminal_progress_is_one_line_that_goes_when_the_work_is_done() {
     let terminal = std::fs::OpenOptions::new().read(true).write(true).open(terminal).unwrap();
     let mut dump = slow_dump(terminal);
     assert!(dump.wait().unwrap().success());
-    // Nothing more comes once nobody has the other end.
+    // Reading ends after the other end is closed.
     let mut seen = Vec::new();
     let _ = std::fs::File::from(screen).read_to_end(&mut seen);
     let seen = String::from_utf8(seen).unwrap();

@@ -14,7 +14,7 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PROTOBUF: &str =
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
-/// Values that would be changed by a decimal notation, a smaller float type or a comparison on the way, by
+/// Values that would be changed by a decimal notation, a smaller float type or a comparison, by
 /// label. -0 is not among them: Prometheus' own encoder leaves it out like a 0.
 pub const ODD: [(&str, f64); 8] = [
     ("tenth", 0.1),

@@ -163,7 +163,7 @@ impl FakeReceiver {
         format!("http://{}", self.address)
     }
 
-    /// The URL for remote write. Every other path works, too.
+    /// The URL for remote write. Every other path works too.
     pub fn write_url(&self) -> String {
         format!("{}/api/v1/write", self.url())
     }
