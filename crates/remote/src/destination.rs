@@ -172,14 +172,14 @@ impl Prepared {
             name: name.clone(),
             output,
             rules,
-            clock: clock.clone(),
+            clock,
             stats: stats.clone(),
             parking: Parking::new(shelf, now),
             seed: fastrand::u64(..),
         };
         let delivery = Delivery::new(settings, &settled, repeats_until, delivery);
         let progress = Progress::new(name, stats.clone(), file, settled);
-        Ok(Worker::new(Parts { delivery, progress, keeper, storage, clock, fs, files }))
+        Ok(Worker::new(Parts { delivery, progress, keeper, storage, fs, files }))
     }
 }
 

@@ -7,6 +7,7 @@ mod failing;
 mod harness;
 mod histories;
 mod isolation;
+mod outages;
 mod repeats;
 
 use self::harness::{Points, Tested};

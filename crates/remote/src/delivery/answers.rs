@@ -17,7 +17,7 @@ const REFUSING_AFTER: Duration = Duration::from_secs(10);
 
 impl<O: Output> Delivery<O> {
     pub(crate) fn answered(&mut self, flight: Flight<O::Message>, reply: &O::Reply) {
-        let now = self.clock.monotonic();
+        let now = self.now();
         self.stats.requests.add(1);
         self.stats.request_duration.observe(now.saturating_sub(flight.sent_at));
         let Flight { stream: number, is_parked, request, encoded, .. } = &flight;

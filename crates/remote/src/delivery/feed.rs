@@ -79,7 +79,7 @@ impl<O: Output> Delivery<O> {
         if self.is_from_disk(outgoing, point) {
             (self.clock.now_ms() - outgoing.timestamp(point)).max(0)
         } else {
-            let age: Duration = self.clock.monotonic().saturating_sub(outgoing.arrived());
+            let age: Duration = self.now().saturating_sub(outgoing.arrived());
             age.as_millis() as i64
         }
     }

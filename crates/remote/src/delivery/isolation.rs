@@ -15,7 +15,7 @@ impl<O: Output> Delivery<O> {
     /// Moves lanes of a shard to a new stream, if one more is allowed and the shard has other lanes to
     /// protect.
     pub(super) fn isolate(&mut self, number: u64, shard: usize, lanes: &Mask) {
-        let now = self.clock.monotonic();
+        let now = self.now();
         let count = lanes.iter().filter(|leaves| **leaves).count();
         let isolated = self.isolated().filter(|stream| stream.follows_log()).count();
         let memory = self.settings.queue.memory / MEMORY_PART;
@@ -68,7 +68,7 @@ impl<O: Output> Delivery<O> {
         if !self.streams.iter().any(|stream| stream.is_isolated) {
             return;
         }
-        let now = self.clock.monotonic();
+        let now = self.now();
         let Some(live) = self.live().map(Queue::head) else { return };
         let is_stopping = self.is_stopping;
         let may_return = |stream: &Stream| {
@@ -110,7 +110,7 @@ impl<O: Output> Delivery<O> {
     /// Returns the number of lanes that have failed for a few seconds while the destination accepts others,
     /// or that have not caught up since.
     pub(crate) fn stuck_lanes(&self) -> usize {
-        let now = self.clock.monotonic();
+        let now = self.now();
         let stuck = self.streams.iter().filter(|stream| stream.follows_log()).map(|stream| {
             if stream.is_isolated && !self.is_level(stream) {
                 stream.queue.lanes_served()

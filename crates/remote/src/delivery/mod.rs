@@ -25,6 +25,7 @@ mod refused;
 mod reshard;
 mod sending;
 mod settings;
+mod sharding;
 mod stream;
 
 pub use isolation::ISOLATED_MAX;
@@ -42,7 +43,7 @@ use crate::outgoing::{Outgoing, Rules};
 use crate::output::Output;
 use crate::pace::Pace;
 use crate::queue::lanes::LANES;
-use crate::queue::{Health, Queue, Source};
+use crate::queue::{Health, Queue};
 use crate::stats::Stats;
 use model::{Clock, Kinds};
 use std::sync::Arc;
@@ -194,6 +195,11 @@ impl<O: Output> Delivery<O> {
         self.streams.iter().find(|stream| stream.kind == kind && !stream.is_isolated)
     }
 
+    /// Returns the monotonic time.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -319,51 +325,7 @@ impl<O: Output> Delivery<O> {
     }
 
     pub(crate) fn credentials_changed(&mut self) {
-        self.health.probe_now(self.clock.monotonic());
-    }
-
-    /// Returns the number of shards of all streams that are not isolated.
-    pub(crate) fn shards(&self) -> usize {
-        let mains = self.streams.iter().filter(|stream| stream.is_main());
-        mains.map(|stream| stream.queue.shards()).sum()
-    }
-
-    /// Decides the number of shards again, if it is time.
-    fn reshard(&mut self, log: &impl Log) {
-        let now = self.clock.monotonic();
-        if !self.resharding.is_due(now) {
-            return;
-        }
-        // By the arrival of the oldest point, because the clock of a client must not change the number of
-        // shards.
-        let oldest = self.log_queues().filter_map(Queue::oldest).map(|(outgoing, point)| {
-            let at = outgoing.position(point);
-            if self.is_from_disk(outgoing, point) { log.arrived(at) } else { outgoing.arrived() }
-        });
-        let delay = oldest.min().map_or(Duration::ZERO, |arrived| now.saturating_sub(arrived));
-        let rates = self.resharding.measure(&self.stats, delay, now);
-        if let Some(desired) = reshard::desired(rates) {
-            self.stats.shards_desired_milli.set((desired * 1000.0) as i64);
-        }
-        let (min, max) = (self.settings.queue.min_shards, self.settings.queue.max_shards);
-        let shards = self.shards().min(max);
-        let decided = reshard::decide(shards, rates, min, max);
-        if decided != shards {
-            tracing::info!(destination = %self.name, from = shards, to = decided, ?rates, "resharding");
-            self.set_shards(decided);
-        }
-    }
-
-    fn set_shards(&mut self, shards: usize) {
-        let has_backlog = self.main(Kind::Backlog).is_some();
-        for stream in self.streams.iter_mut().filter(|stream| stream.is_main()) {
-            let own = match (stream.kind, has_backlog) {
-                (Kind::Backlog, _) => shards - shards / 2,
-                (_, true) => shards / 2,
-                (_, false) => shards,
-            };
-            stream.queue.reshard(own);
-        }
+        self.health.probe_now(self.now());
     }
 
     pub(crate) fn every_second(&mut self, log: &impl Log) {
@@ -376,7 +338,7 @@ impl<O: Output> Delivery<O> {
 
     /// Shows whether a limit of the pace delays waiting samples.
     fn show_pace(&self) {
-        let now = self.clock.monotonic();
+        let now = self.now();
         let mut streams = self.sending_streams();
         let waits = streams.any(|stream| stream.queue.next_wakeup(&self.health).is_some_and(|at| at <= now));
         let limit = self.settings.max_bytes_per_second.filter(|_| waits && self.pace.is_held_by_limit(now));

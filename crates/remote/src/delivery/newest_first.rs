@@ -80,7 +80,7 @@ impl<O: Output> Delivery<O> {
             && self.settings.until.is_none()
             && !self.streams.iter().any(|stream| stream.kind == Kind::Backlog);
         let Some(window) = self.settings.window.filter(|_| is_free) else { return false };
-        let now = self.clock.monotonic();
+        let now = self.now();
         let writes = self.written_at.is_some_and(|at| now <= at + WRITES);
         let oldest = self.live().and_then(|live| live.oldest_moving(now, STUCK_AFTER, &self.health));
         let Some((outgoing, point, newest)) = oldest.filter(|_| writes) else { return false };
@@ -112,7 +112,7 @@ impl<O: Output> Delivery<O> {
             // Newest first is switched off, so the oldest samples are sent first.
             None => true,
             Some(window) => {
-                match backlog.queue.oldest_moving(self.clock.monotonic(), STUCK_AFTER, &self.health) {
+                match backlog.queue.oldest_moving(self.now(), STUCK_AFTER, &self.health) {
                     Some((_, _, newest)) => {
                         self.clock.now_ms() - newest > hold_beyond(window).as_millis() as i64
                     }

@@ -45,7 +45,7 @@ impl Parking {
 impl<O: Output> Delivery<O> {
     /// Parks points, and evicts the oldest entries if there is no room.
     pub(super) fn park(&mut self, gathered: Gathered, words: &str, keep: &mut Keep) {
-        let (kinds, now) = (gathered.kinds(), self.clock.monotonic());
+        let (kinds, now) = (gathered.kinds(), self.now());
         if self.parking.shelf.is_empty() {
             self.parking.next_round = now + RETRY_INTERVAL;
         }
@@ -73,7 +73,7 @@ impl<O: Output> Delivery<O> {
     }
 
     pub(super) fn tick_parking(&mut self) {
-        let now = self.clock.monotonic();
+        let now = self.now();
         let parking = &mut self.parking;
         self.stats.aside_points.set(parking.shelf.points() as i64);
         self.stats.aside_bytes.set(parking.shelf.bytes() as i64);
@@ -143,7 +143,7 @@ impl<O: Output> Delivery<O> {
         queue.set_flushing(true);
         let (start, end) = (Position::default(), Position::start_of(1));
         let refs = (0..entry.batch.series.len() as u64).collect();
-        let arrived = self.clock.monotonic();
+        let arrived = self.now();
         let chunk = Chunk { batch: entry.batch, refs, segment: 0, records: Vec::new(), start, end, arrived };
         // The labels of an entry are those that are sent.
         let outgoing = Outgoing::new(Arc::new(chunk), &mut Rules::default());

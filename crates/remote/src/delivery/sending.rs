@@ -68,7 +68,7 @@ impl<O: Output> Delivery<O> {
 
     fn begin_request_of(&mut self, number: u64) -> Option<Flight<O::Message>> {
         loop {
-            let now = self.clock.monotonic();
+            let now = self.now();
             if self.pace.opens_at() > now {
                 return None;
             }

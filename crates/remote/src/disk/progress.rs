@@ -18,6 +18,7 @@ pub(crate) struct Progress {
     saved: Box<Settled>,
     /// Positions that may be written once the keeper has done this ticket.
     held: Option<(u64, Box<Settled>)>,
+    is_saving: bool,
 }
 
 /// A sync that is under way, with the positions that it makes durable.
@@ -36,7 +37,7 @@ impl Saving {
 impl Progress {
     pub(crate) fn new(name: String, stats: Arc<Stats>, file: PositionFile, settled: Settled) -> Self {
         let settled = Box::new(settled);
-        Progress { name, stats, file, written: settled.clone(), saved: settled, held: None }
+        Progress { name, stats, file, written: settled.clone(), saved: settled, held: None, is_saving: false }
     }
 
     pub(crate) fn saved(&self) -> &Settled {
@@ -99,14 +100,23 @@ impl Progress {
         self.file.only_in_memory()
     }
 
-    /// Begins to sync the written positions, if they have changed. Only one sync may be under way.
+    /// Returns true while a sync is under way.
+    pub(crate) fn is_saving(&self) -> bool {
+        self.is_saving
+    }
+
+    /// Begins to sync the written positions, if they have changed and no sync is under way.
     pub(crate) fn begin_sync(&mut self) -> Option<Saving> {
-        let is_needed = self.written != self.saved;
-        is_needed.then(|| Saving { sync: self.file.begin_sync(), positions: self.written.clone() })
+        if self.is_saving || self.written == self.saved {
+            return None;
+        }
+        self.is_saving = true;
+        Some(Saving { sync: self.file.begin_sync(), positions: self.written.clone() })
     }
 
     /// Notes the end of a sync. Returns the durable positions.
     pub(crate) fn end_sync(&mut self, saving: Saving, result: io::Result<()>) -> Option<&Settled> {
+        self.is_saving = false;
         match result {
             Ok(()) => {
                 self.file.end_sync(&saving.sync);

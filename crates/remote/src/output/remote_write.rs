@@ -19,6 +19,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use storage::Storage;
 use write_client::verdict::{Reached, Verdict};
 
+/// How often files with credentials, certificates and keys are read again.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+
 pub(crate) struct RemoteWriteOutput {
     client: Client,
     storage: Storage,
@@ -30,6 +33,7 @@ pub(crate) struct RemoteWriteOutput {
     /// Most bytes of a request before compression. A 413 lowers it.
     request_bytes: usize,
     metadata: MetadataSender,
+    refresh_at: Duration,
 }
 
 impl RemoteWriteOutput {
@@ -53,11 +57,17 @@ impl RemoteWriteOutput {
             },
             request_bytes: REQUEST_BYTES,
             metadata: MetadataSender::new(config.metadata_config.clone()),
+            refresh_at: Duration::ZERO,
         }
     }
 
-    /// Reads files with credentials again. Returns true if the credentials have changed.
-    pub(crate) fn refresh(&mut self) -> Result<bool, ClientError> {
+    /// Reads files with credentials again, if that is due. Returns true if the credentials have changed. To be
+    /// called every second.
+    pub(crate) fn refresh(&mut self, now: Duration) -> Result<bool, ClientError> {
+        if now < self.refresh_at {
+            return Ok(false);
+        }
+        self.refresh_at = now + REFRESH_INTERVAL;
         self.client.refresh()
     }
 

@@ -96,7 +96,6 @@ pub(super) struct Life {
     kept: u64,
     /// The ends of writes by the keeper. Each write begins after the one before.
     keeping: VecDeque<Duration>,
-    is_saving: bool,
     tick_at: Duration,
     memory: usize,
     checks: Checks,
@@ -152,7 +151,6 @@ impl Life {
             handed: 0,
             kept: 0,
             keeping: VecDeque::new(),
-            is_saving: false,
             tick_at: now,
             memory,
             checks,
@@ -306,7 +304,6 @@ impl Life {
                 }
             }
             Due::Synced(saving) => {
-                self.is_saving = false;
                 let result = saving.wait();
                 self.progress.end_sync(*saving, result);
             }
@@ -325,11 +322,7 @@ impl Life {
 
     fn save(&mut self, ground: &mut Ground) {
         self.write();
-        if self.is_saving {
-            return;
-        }
         if let Some(saving) = self.progress.begin_sync() {
-            self.is_saving = true;
             let at = ground.clock.monotonic() + Duration::from_millis(ground.rng.u64(..ground.disk_slowness));
             self.add(at, Due::Synced(Box::new(saving)));
         }
@@ -342,7 +335,7 @@ impl Life {
 
     /// Returns true if positions, dead letters or parked entries are being written.
     pub(super) fn is_writing(&self) -> bool {
-        !self.keeping.is_empty() || self.is_saving
+        !self.keeping.is_empty() || self.progress.is_saving()
     }
 
     /// Returns true if no sample is under way, waits, or is parked.

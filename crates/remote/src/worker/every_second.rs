@@ -7,19 +7,13 @@ use crate::queue::{Queue, SHOWN_STUCK_AFTER, Source};
 use std::time::Duration;
 use wal::Position;
 
-/// How often files with credentials, certificates and keys are read again.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
-
 impl Worker {
     pub(super) fn every_second(&mut self) {
-        let now = self.clock.monotonic();
+        let now = self.delivery.now();
         self.delivery.every_second(&self.readers.storage);
         self.update();
         self.save();
-        if now >= self.refresh_at {
-            self.refresh_at = now + REFRESH_INTERVAL;
-            self.refresh();
-        }
+        self.refresh(now);
         if let Some(sending) = self.delivery.output_mut().metadata_to_send(now) {
             self.tasks.push(Box::pin(async move {
                 sending.await;
@@ -63,7 +57,7 @@ impl Worker {
         let lowest = self.progress.saved().lanes.iter().min().copied().unwrap_or_default();
         stats.position_segment.set(lowest.segment as i64);
         stats.position_offset.set(lowest.offset as i64);
-        let wait = delivery.waits_until().map(|at| at.saturating_sub(self.clock.monotonic()));
+        let wait = delivery.waits_until().map(|at| at.saturating_sub(self.delivery.now()));
         stats.retry_in_ms.set(wait.map_or(0, |wait| wait.as_millis() as i64));
     }
 
@@ -86,7 +80,7 @@ impl Worker {
         points += pending.samples + pending.histograms;
         let is_delivered = points == 0 && !before_open && delivery.is_all_delivered();
         let lowest = self.progress.written().lanes.iter().min().copied().unwrap_or_default();
-        let age = self.clock.monotonic().saturating_sub(storage.arrived(lowest)).as_millis() as i64;
+        let age = self.delivery.now().saturating_sub(storage.arrived(lowest)).as_millis() as i64;
         // Samples from before this run are dated by their timestamps.
         before_open |= !is_delivered && storage.waiting(lowest).before_open;
         let age = if before_open { age.max(stats.lag_ms.get()) } else { age };
@@ -99,7 +93,7 @@ impl Worker {
     /// Returns how long the oldest sample outside stuck lanes has waited.
     fn moving_ms(&self) -> i64 {
         let (delivery, storage) = (&self.delivery, &self.readers.storage);
-        let now = self.clock.monotonic();
+        let now = self.delivery.now();
         let waited = |at: Position| now.saturating_sub(storage.arrived(at)).as_millis() as i64;
         let in_queue = |queue: &Queue<Outgoing>| {
             let oldest = queue.oldest_moving(now, SHOWN_STUCK_AFTER, delivery.health());
@@ -120,8 +114,8 @@ impl Worker {
         mains.into_iter().flatten().filter_map(of_stream).max().unwrap_or(0)
     }
 
-    fn refresh(&mut self) {
-        match self.delivery.output_mut().refresh() {
+    fn refresh(&mut self, now: Duration) {
+        match self.delivery.output_mut().refresh(now) {
             Ok(true) => self.delivery.credentials_changed(),
             Ok(false) => {}
             Err(error) => {

@@ -22,7 +22,7 @@ use crate::stats::State;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http_client::Failure;
-use model::{Clock, Kinds};
+use model::Kinds;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,6 @@ pub(crate) struct Parts {
     pub(crate) progress: Progress,
     pub(crate) keeper: Keeper,
     pub(crate) storage: Storage,
-    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) fs: Arc<dyn Filesystem>,
     /// The parked entries.
     pub(crate) files: Files,
@@ -52,15 +51,12 @@ pub(crate) struct Worker {
     keeper: Keeper,
     readers: Readers,
     pin: Pin,
-    clock: Arc<dyn Clock>,
     fs: Arc<dyn Filesystem>,
     files: Files,
     /// All tasks of the worker, except reading the log.
     tasks: FuturesUnordered<BoxFuture<'static, Done>>,
-    is_saving: bool,
     /// What the pin had lost when it was last asked, and how much of that because of its age.
     lost: [Kinds; 2],
-    refresh_at: Duration,
 }
 
 enum Done {
@@ -74,7 +70,7 @@ enum Done {
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { delivery, progress, keeper, storage, clock, fs, files } = parts;
+        let Parts { delivery, progress, keeper, storage, fs, files } = parts;
         let lowest = progress.saved().lanes.iter().min().copied().unwrap_or_default();
         let pin = storage.pin(delivery.name(), lowest);
         // Samples that an earlier worker had only in memory, because the log had dropped them, and that it
@@ -82,21 +78,8 @@ impl Worker {
         delivery.stats().lost.add(progress.only_in_memory());
         pin.note(wal::Position::default());
         let (readers, tasks) = (Readers::new(storage), FuturesUnordered::new());
-        let (is_saving, lost, refresh_at) = (false, [Kinds::default(); 2], Duration::ZERO);
-        let mut worker = Worker {
-            delivery,
-            progress,
-            keeper,
-            readers,
-            pin,
-            clock,
-            fs,
-            files,
-            tasks,
-            is_saving,
-            lost,
-            refresh_at,
-        };
+        let lost = [Kinds::default(); 2];
+        let mut worker = Worker { delivery, progress, keeper, readers, pin, fs, files, tasks, lost };
         worker.update();
         worker
     }
@@ -111,7 +94,7 @@ impl Worker {
                 self.send();
             }
             self.update();
-            let now = self.clock.monotonic();
+            let now = self.delivery.now();
             if let Some(complete) = ending.and_then(|ending| self.has_ended(ending, now)) {
                 break complete;
             }
@@ -225,7 +208,6 @@ impl Worker {
                 self.write_positions();
             }
             Done::Saved(saved) => {
-                self.is_saving = false;
                 let Some((saving, result)) = saved else { return };
                 if let Some(settled) = self.progress.end_sync(saving, result)
                     && let Some(lowest) = settled.lanes.iter().min()
@@ -267,14 +249,10 @@ impl Worker {
         self.pin.note(dropped);
     }
 
-    /// Writes the positions, and begins to sync them if no sync is under way.
+    /// Writes the positions, and begins to sync them.
     fn save(&mut self) {
         self.write_positions();
-        if self.is_saving {
-            return;
-        }
         let Some(saving) = self.progress.begin_sync() else { return };
-        self.is_saving = true;
         let task = tokio::task::spawn_blocking(move || {
             let result = saving.wait();
             (saving, result)
@@ -297,7 +275,7 @@ impl Worker {
             Stop::HandOver(deadline) => (deadline, true),
         };
         self.delivery.stop();
-        let now = self.clock.monotonic();
+        let now = self.delivery.now();
         let accepts = matches!(self.delivery.stats().state(), State::Delivering | State::Refusing { .. });
         let at_if_failing = (!accepts && !hands_over).then_some(now + LAST_TRY);
         Some(Ending { at: now + deadline, at_if_failing, hands_over })
@@ -320,7 +298,7 @@ impl Worker {
     async fn finish(&mut self, complete: bool) -> ShutdownReport {
         self.keeper.close().await;
         for _ in 0..2 {
-            while self.is_saving {
+            while self.progress.is_saving() {
                 match self.tasks.next().await {
                     Some(Done::Saved(saved)) => self.done(Done::Saved(saved)),
                     // Requests under way are sent again after the next start.
