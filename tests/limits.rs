@@ -72,21 +72,21 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("The log", "one group commit", bytes(log.group_bytes)),
         (
             "The log",
-            "stretches of damage that one reading tells apart",
+            "damaged stretches that one read distinguishes",
             named(count(wal::SegmentReader::MAX_DAMAGE), "MAX_DAMAGE"),
         ),
         (
             "The log",
-            "segments that are missing and are replaced by empty files",
+            "missing segments that are replaced by empty files",
             named(count(wal::dir::MAX_FILLED), "MAX_FILLED"),
         ),
         (
             "The log",
-            "records that are framed and not written yet",
+            "encoded records that are not written yet",
             named(bytes(wal::Writer::MAX_PENDING_BYTES), "MAX_PENDING_BYTES"),
         ),
         ("The log", "series in the registry", count(log.max_series)),
-        ("The log", "kept aside for a full disk", bytes(log.reserve_bytes)),
+        ("The log", "reserved for a full disk", bytes(log.reserve_bytes)),
         ("A series", "labels", count(series.labels)),
         ("A series", "a label's or metric's name", bytes(series.name_bytes)),
         ("A series", "a label's value", bytes(series.value_bytes)),
@@ -146,17 +146,13 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("StatsD", "series of the totals", count(totals::Limits::default().series)),
         ("StatsD", "series of one metric name", count(totals::Limits::default().series_per_name)),
         ("StatsD", "memory of the totals", bytes(totals::Limits::default().bytes)),
-        (
-            "StatsD",
-            "memory of the bytes by which series are recognised",
-            named(bytes(statsd::KEYS_BYTES), "KEYS_BYTES"),
-        ),
+        ("StatsD", "memory of the keys of known series", named(bytes(statsd::KEYS_BYTES), "KEYS_BYTES")),
         ("StatsD", "sets with values in an interval", named(count(statsd::SETS_MAX), "SETS_MAX")),
         ("StatsD", "values of a set that are counted exactly", named(count(statsd::EXACT_MAX), "EXACT_MAX")),
         ("StatsD", "summaries", named(count(statsd::SUMMARIES_MAX), "SUMMARIES_MAX")),
         (
             "StatsD",
-            "gauges with a time of their own, in an interval",
+            "gauges with their own timestamp, in an interval",
             named(count(statsd::DIRECT_MAX), "DIRECT_MAX"),
         ),
         ("StatsD", "bounds of classic buckets", named(count(totals::BOUNDS_MAX), "BOUNDS_MAX")),
@@ -167,7 +163,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("HTTP inputs", "time for a head, and for an idle connection", time(http_server::HEAD_TIMEOUT)),
         (
             "HTTP inputs",
-            "buffers of large requests' labels that are kept for the next ones",
+            "buffers for labels of large requests that are kept for reuse",
             format!(
                 "{}, each of {} to {}",
                 model::arena::KEPT_MAX,
@@ -179,18 +175,18 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("HTTP inputs", "a body decompressed", bytes(doors.decoded_bytes)),
         (
             "HTTP inputs",
-            "requests together: their bodies, what these are decoded into, and the batches that wait for the log",
+            "memory of all requests: their bodies, their decoded form, and the batches that wait for the log",
             bytes(doors.intake.memory_bytes),
         ),
         (
             "HTTP inputs",
-            "what counts of a body's announced length once its first bytes are there",
+            "memory that a body's announced length reserves once its first bytes have arrived",
             bytes(receive::body::ANNOUNCED_BYTES as u64),
         ),
         ("HTTP inputs", "requests at a time", count(doors.intake.requests)),
         (
             "HTTP inputs",
-            "labels that an input's rules make for one request",
+            "labels that an input's rules create for one request",
             named(bytes(intake::MADE_LABELS_BYTES as u64), "MADE_LABELS_BYTES"),
         ),
         (
@@ -200,11 +196,11 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "HTTP inputs",
-            "metric names that are remembered because new series of theirs were refused",
+            "metric names whose refused series are counted separately",
             format!("{} of each input (`BLAMED_MAX`)", intake::BLAMED_MAX),
         ),
         ("HTTP inputs", "time for a TLS handshake", time(http_server::HANDSHAKE_TIMEOUT)),
-        ("HTTP inputs", "logins whose password is being checked", count(http_server::auth::WAITING)),
+        ("HTTP inputs", "password checks that wait for their turn", count(http_server::auth::WAITING)),
         ("HTTP inputs", "logins that are remembered", count(http_server::auth::REMEMBERED)),
         ("HTTP inputs", "pause within a body", time(doors.body_pause)),
         ("HTTP inputs", "time for a whole body", time(doors.body_time)),
@@ -221,13 +217,12 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("HTTP inputs", "memory of all groups, counted without compression", bytes(gateway.max_bytes)),
         (
             "HTTP inputs",
-            "memory of the series that inputs recognise by the bytes that name them, of all inputs together; taken \
-             as it is used",
+            "memory of known series, of all inputs together; reserved as it is needed",
             named(bytes(intake::KNOWN_SERIES_BYTES), "KNOWN_SERIES_BYTES"),
         ),
         (
             "HTTP inputs",
-            "labels of such a series, as they are stored",
+            "labels of a known series, as stored",
             named(bytes(intake::KNOWN_SET_BYTES), "KNOWN_SET_BYTES"),
         ),
         (
@@ -247,14 +242,10 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             "how long such a key is remembered",
             time(Duration::from_millis(groups::keys::KEY_AGE_MS.unsigned_abs())),
         ),
+        ("HTTP inputs", "tombstones of deleted groups", count(groups::keeper::DEPARTED)),
         (
             "HTTP inputs",
-            "groups that are no more whose last time is remembered",
-            count(groups::keeper::DEPARTED),
-        ),
-        (
-            "HTTP inputs",
-            "the reason for a refusal that a group remembers",
+            "the reason of a refusal that is kept with a group",
             bytes(groups::state::REASON_BYTES),
         ),
         ("HTTP inputs", "extra labels of an import", count(receive::import::EXTRA_LABELS)),
@@ -292,7 +283,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "OTLP",
-            "data points of a request, and what becomes of them",
+            "data points of a request, and samples that they become",
             format!("{} each", count(formats::remote_write::DecodeOptions::default().max_points)),
         ),
         (
@@ -328,17 +319,17 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "A destination",
-            "batches held, however small they are",
+            "batches in memory, of any size",
             named(count(remote::queue::CHUNKS_MAX), "CHUNKS_MAX"),
         ),
         (
             "A destination",
-            "what relabelling made of series, remembered",
+            "memory for the results of relabelling",
             named(bytes(remote::outgoing::CACHE_BYTES), "CACHE_BYTES"),
         ),
         (
             "A destination",
-            "streams of lanes that are sent apart, because their samples fail or are refused",
+            "streams of isolated lanes, whose samples fail or are refused",
             format!(
                 "{} (`ISOLATED_MAX`); with as many, further such lanes delay the others of their shard",
                 remote::ISOLATED_MAX
@@ -366,13 +357,13 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "A destination",
-            "how long connections are used before new ones are made",
+            "the age at which connections are replaced",
             named(time(http_client::connect::CONNECTIONS_AGE), "CONNECTIONS_AGE"),
         ),
         ("A destination", "members of an entry", count(remote::members::ring::MEMBERS_MAX)),
         (
             "A destination",
-            "rings of an entry, of which some member has not passed all",
+            "rings of an entry that some member has not passed yet",
             format!("{}; another change is an error", remote::members::rings::RINGS_MAX),
         ),
         ("A destination", "a file of rings", bytes(remote::members::rings::FILE_BYTES_MAX)),
@@ -383,7 +374,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "A destination",
-            "series in the dead letter of a large request of which only numbers are known",
+            "series in the dead letter of a large request if only the number of refused samples is known",
             bytes(remote::disk::dead::SERIES_BYTES),
         ),
         (
@@ -393,7 +384,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "A destination",
-            "side queue: what a destination keeps failing over",
+            "side queue: samples that a destination keeps failing on",
             format!(
                 "{} entries (one for each answer) and {} for each destination",
                 count(remote::disk::aside::ENTRIES_MAX),
@@ -409,12 +400,12 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("The program", "configuration file", bytes(config::FILE_BYTES_MAX)),
         (
             "The program",
-            "mistakes of a configuration file that are reported at once",
+            "errors of a configuration file that are reported at once",
             format!("{}; the last line says if there are more", config::read::MISTAKES_MAX),
         ),
         (
             "The program",
-            "reason of a refused reload that systemd is told",
+            "reason of a refused reload in the status of systemd",
             format!("{} characters; the log has all of it", narthex::service_manager::STATUS_CHARS_MAX),
         ),
         (
@@ -424,7 +415,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "The program",
-            "kinds and destinations that the log tells apart at a time",
+            "kinds and destinations of log lines that are distinguished at a time",
             format!("{}; all others share one line a minute", logging::throttle::KEYS_MAX),
         ),
         ("The program", "file of `--to-file`", bytes(flags::TO_FILE_BYTES_MAX)),
@@ -438,7 +429,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("The sink", "requests at a time", count(sink::REQUESTS_AT_A_TIME_MAX)),
         ("The sink", "requests remembered for the page", count(sink::REQUESTS_REMEMBERED)),
         ("The sink", "series listed in one answer", count(sink::SERIES_LISTED_MAX)),
-        ("The demo", "samples under way that the ledger counts", count(demo::ledger::UNDER_WAY_MAX)),
+        ("The demo", "samples in flight that the ledger counts", count(demo::ledger::UNDER_WAY_MAX)),
         ("The demo", "series that the ledger counts", count(demo::ledger::SERIES_MAX)),
         ("Jobs: push and exec", "text on standard input", bytes(push::STDIN_BYTES_MAX)),
         (
@@ -454,21 +445,25 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "Jobs: push and exec",
-            "the rest of a parked push before the next one tries it again",
+            "the pause before a parked push is retried",
             named(time(push::spool::PARKED_RETRY), "PARKED_RETRY"),
         ),
         (
             "Jobs: push and exec",
-            "deliveries that end at the same push before those behind it are tried",
+            "deliveries that fail at the same push before later pushes are tried",
             named(push::courier::FAILURES_BEFORE_PROBE.to_string(), "FAILURES_BEFORE_PROBE"),
         ),
         (
             "Jobs: push and exec",
-            "pushes that are tried behind one that the target fails on",
+            "later pushes that are tried after a failing one",
             named(push::courier::PROBES_MAX.to_string(), "PROBES_MAX"),
         ),
         ("Jobs: push and exec", "a request", time(push::entry::REQUEST_TIMEOUT)),
-        ("Jobs: push and exec", "a delivery, with what waits before it", time(push::courier::PATIENCE)),
+        (
+            "Jobs: push and exec",
+            "a delivery, including the waiting pushes before it",
+            time(push::courier::PATIENCE),
+        ),
         ("Jobs: push and exec", "waiting for another process that sends", time(push::courier::TURN_PATIENCE)),
         (
             "Jobs: push and exec",
