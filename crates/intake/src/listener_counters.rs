@@ -1,6 +1,6 @@
 //! Counters of inputs with sockets of their own, in addition to those of all inputs. Each event is logged as well.
 
-use crate::{Input, InputCounters, Number, Refusal};
+use crate::{Input, InputCounters, Number, Refusal, RefusedReason};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -50,6 +50,13 @@ impl ByName {
     pub fn add(&self, index: usize, by: u64) {
         if let Some(number) = self.numbers.get(index) {
             number.add(by);
+        }
+    }
+
+    /// Adds to the counter of the name. Others count nothing.
+    pub fn add_to(&self, name: &str, by: u64) {
+        if let Some(index) = self.names.iter().position(|one| *one == name) {
+            self.add(index, by);
         }
     }
 
@@ -136,6 +143,23 @@ impl Input {
                 "the kernel dropped datagrams: they came faster than narthex read them"
             );
         }
+    }
+
+    /// Counts lines or datagrams that are left out before they are parsed. `reason` is the name of their counter where the
+    /// input counts errors by reason.
+    pub fn count_unread(&self, count: u64, reason: &str, why: &str) {
+        self.counters().rejected.add(count);
+        if let Some(protocol) = self.listener_counters().protocol.get() {
+            protocol.errors.add_to(reason, count);
+        }
+        self.note_rejected(why);
+        tracing::warn!(input = self.name(), samples = count, "{why}");
+    }
+
+    /// Notes why samples were rejected that are counted already, for the summary: the sender gets no answer.
+    pub fn note_rejected(&self, why: &str) {
+        self.counters().refused.add(1);
+        self.intake().counters().refused(self.name(), RefusedReason::Invalid, why);
     }
 
     /// Counts samples that the input had to discard, because its sender gets no answer.

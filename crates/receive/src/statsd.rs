@@ -152,6 +152,7 @@ impl State {
         aggregator.apply(text, &mut accumulators.totals(), accumulators.now(), &counts);
         if let Some(example) = aggregator.take_example() {
             let samples = counters.rejected.get().saturating_sub(rejected);
+            input.note_rejected(&example);
             tracing::warn!(input = NAME, samples, example, "lines were rejected");
         }
     }

@@ -10,6 +10,11 @@ pub const WAIT: Duration = Duration::from_millis(200);
 /// The longest pause before lines that the intake refused are tried again.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// The reasons by which lines are counted that are not parsed.
+pub const LINE_TOO_LONG: &str = "line_too_long";
+pub const LINE_INCOMPLETE: &str = "line_incomplete";
+pub const DATAGRAM_TOO_LONG: &str = "datagram_too_long";
+
 impl Shared {
     /// Appends lines, and tries again for as long as the intake can't accept any. Once the input has to stop, it tries
     /// once more and counts the lines as lost after that.
@@ -39,14 +44,9 @@ impl Shared {
     pub(super) fn reject_too_long(&self, buffer: &mut Buffer) {
         let too_long = buffer.take_too_long();
         if too_long > 0 {
-            self.reject(too_long, &format!("lines over the limit of {LINE_BYTES_MAX} bytes were left out"));
+            let why = format!("lines over the limit of {LINE_BYTES_MAX} bytes were left out");
+            self.input.count_unread(too_long, LINE_TOO_LONG, &why);
         }
-    }
-
-    /// Counts lines that are not even parsed.
-    pub(super) fn reject(&self, lines: u64, why: &str) {
-        self.input.counters().rejected.add(lines);
-        tracing::warn!(input = self.input.name(), samples = lines, "{why}");
     }
 
     /// Lines that are rejected are counted and logged; they are not an error.

@@ -1,13 +1,14 @@
 //! Sockets for datagrams: UDP, and unix datagrams at a path.
 
 use intake::{Endpoint, InheritedSockets, KernelDrops};
-use rustix::net::RecvFlags;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, socket_recv_buffer_size};
-use std::io;
+use rustix::net::{RecvFlags, recvfrom};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
+use tokio::io::Interest;
 use tokio::net::{UdpSocket, UnixDatagram};
 
 /// What is asked of the kernel for datagrams that wait to be read. It gives at most `net.core.rmem_max`.
@@ -62,28 +63,33 @@ impl Datagrams {
         &self.endpoint
     }
 
-    /// Waits for a datagram. Returns its length, and who sent it, for UDP.
+    /// Waits for a datagram. Returns its length, and who sent it, for UDP. A longer one than `datagram` is cut off, and
+    /// its length is the one that it had.
     pub(super) async fn receive(&self, datagram: &mut [u8]) -> io::Result<(usize, Option<IpAddr>)> {
         match &self.socket {
-            Socket::Udp(socket) => {
-                let (bytes, from) = socket.recv_from(datagram).await?;
-                Ok((bytes, Some(from.ip())))
-            }
-            Socket::Unix(socket) => Ok((socket.recv(datagram).await?, None)),
+            Socket::Udp(socket) => socket.async_io(Interest::READABLE, || self.try_receive(datagram)).await,
+            Socket::Unix(socket) => socket.async_io(Interest::READABLE, || self.try_receive(datagram)).await,
         }
     }
 
     /// A datagram that has arrived. The kernel is asked itself, because the runtime may not know yet of the last ones.
     pub(super) fn receive_now(&self, datagram: &mut [u8]) -> Option<(usize, Option<IpAddr>)> {
+        self.try_receive(datagram).ok()
+    }
+
+    fn try_receive(&self, datagram: &mut [u8]) -> io::Result<(usize, Option<IpAddr>)> {
         let socket = match &self.socket {
             Socket::Udp(socket) => socket.as_fd(),
             Socket::Unix(socket) => socket.as_fd(),
         };
-        let (bytes, _, from) = rustix::net::recvfrom(socket, datagram, RecvFlags::DONTWAIT).ok()?;
-        match self.socket {
-            Socket::Udp(_) => Some((bytes, Some(SocketAddr::try_from(from?).ok()?.ip()))),
-            Socket::Unix(_) => Some((bytes, None)),
-        }
+        let (_, bytes, from) = recvfrom(socket, datagram, RecvFlags::DONTWAIT | RecvFlags::TRUNC)?;
+        let from = match self.socket {
+            Socket::Udp(_) => {
+                Some(from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(ErrorKind::Other)?.ip())
+            }
+            Socket::Unix(_) => None,
+        };
+        Ok((bytes, from))
     }
 
     /// The size of the kernel's buffer; for unix datagrams senders wait, so that none is dropped.

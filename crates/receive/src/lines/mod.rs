@@ -11,10 +11,10 @@ mod datagrams;
 mod reader;
 mod tcp;
 
-pub use append::WAIT;
+pub use append::{DATAGRAM_TOO_LONG, LINE_INCOMPLETE, LINE_TOO_LONG, WAIT};
 pub use buffer::LINE_BYTES_MAX;
 pub use datagrams::BUFFER_BYTES;
-pub use reader::{BATCH_BYTES, BATCHES_MAX};
+pub use reader::{BATCH_BYTES, BATCHES_MAX, DATAGRAM_BYTES};
 pub use tcp::{BATCH_BYTES as CONNECTION_BATCH_BYTES, CONNECTIONS_MAX, KEEPALIVE_MAX};
 
 use buffer::Buffer;

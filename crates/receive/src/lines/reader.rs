@@ -1,13 +1,13 @@
 //! Datagrams: one or more lines each.
 
 use super::datagrams::{BUFFER_BYTES, Datagrams};
-use super::{Buffer, Shared, WAIT};
+use super::{Buffer, DATAGRAM_TOO_LONG, Shared, WAIT};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// The longest datagram.
-const DATAGRAM_BYTES: usize = 64 << 10;
+/// The longest datagram that is read. Those of UDP are shorter; unix datagrams may be as long as the sender's buffer.
+pub const DATAGRAM_BYTES: usize = 64 << 10;
 /// Lines are appended once they take this many bytes, or [`WAIT`] after the first of them.
 pub const BATCH_BYTES: usize = 256 << 10;
 /// Batches of lines that wait to be appended. When there are as many, the kernel's buffer fills up.
@@ -65,6 +65,14 @@ async fn read(socket: &Datagrams, shared: Shared, batches: mpsc::Sender<Vec<u8>>
         match received {
             Some((_, Some(from))) if !shared.exposure.borrow().allows(from) => {
                 shared.input.count_denied(from);
+                continue;
+            }
+            Some((bytes, _)) if bytes > datagram.len() => {
+                shared.input.counters().bytes.add(datagram.len() as u64);
+                let why = format!(
+                    "a datagram over the limit of {DATAGRAM_BYTES} bytes was left out: send less at a time"
+                );
+                shared.input.count_unread(1, DATAGRAM_TOO_LONG, &why);
                 continue;
             }
             Some((bytes, _)) => {

@@ -1,6 +1,6 @@
 //! Connections: lines until the client closes.
 
-use super::{Buffer, Shared, WAIT};
+use super::{Buffer, LINE_INCOMPLETE, Shared, WAIT};
 use intake::{Endpoint, InheritedSockets};
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
 use std::io::{self, ErrorKind};
@@ -147,7 +147,8 @@ impl Connection {
         };
         self.flush(ending == Ending::Closed).await;
         if self.buffer.len() > 0 {
-            self.shared.reject(1, "a line whose end did not arrive was left out");
+            let why = "a line whose end did not arrive was left out";
+            self.shared.input.count_unread(1, LINE_INCOMPLETE, why);
         }
     }
 
