@@ -49,6 +49,8 @@ pub struct Aggregator {
     options: Arc<Options>,
     mapping: Option<Arc<Mapping>>,
     limits: Limits,
+    /// The totals have not been told yet that the settings differ.
+    is_new: bool,
     keys: RawKeys,
     /// By the numbers in `keys`.
     known: Vec<Known>,
@@ -61,6 +63,8 @@ pub struct Aggregator {
     labels: Vec<u8>,
     /// The first error since it was last asked for, with its line.
     example: Option<String>,
+    /// Why a series of this line was refused.
+    refused: Option<String>,
 }
 
 impl Default for Aggregator {
@@ -69,6 +73,7 @@ impl Default for Aggregator {
             options: Arc::default(),
             mapping: None,
             limits: Limits::default(),
+            is_new: false,
             keys: RawKeys::new(KEYS_BYTES),
             known: Vec::new(),
             shapes: Vec::new(),
@@ -78,6 +83,7 @@ impl Default for Aggregator {
             key: Vec::new(),
             labels: Vec::new(),
             example: None,
+            refused: None,
         }
     }
 }
@@ -90,6 +96,7 @@ impl Aggregator {
         }
         (self.options, self.mapping, self.limits) = (options.clone(), mapping.cloned(), limits);
         self.shapes.clear();
+        self.is_new = true;
         self.forget();
     }
 
@@ -105,20 +112,24 @@ impl Aggregator {
 
     /// Applies lines. The order of the lines matters for gauges only.
     pub fn apply(&mut self, text: &[u8], totals: &mut Totals, now: Now, counts: &Counts<'_>) {
+        if std::mem::take(&mut self.is_new) {
+            totals.describe_again();
+        }
         for line in lines(text) {
             match parse(line) {
                 Ok(Line::Metric(metric)) => {
                     let rejected = counts.rejected.get();
                     self.metric(metric, totals, now, counts);
+                    let refused = self.refused.take();
                     if counts.rejected.get() > rejected {
-                        self.example.get_or_insert_with(|| shown(line, counts.last.get()));
+                        self.example.get_or_insert_with(|| shown(line, counts.last.get(), refused));
                     }
                 }
                 Ok(Line::Event) => counts.event(),
                 Ok(Line::ServiceCheck) => counts.service_check(),
                 Err(reason) => {
                     counts.error(reason);
-                    self.example.get_or_insert_with(|| shown(line, counts.last.get()));
+                    self.example.get_or_insert_with(|| shown(line, counts.last.get(), None));
                 }
             }
         }
@@ -324,6 +335,7 @@ impl Aggregator {
         if !is_known && self.summaries.is_full() {
             return Err(Error::SetLimit);
         }
+        totals.keep_quantiles(&described.name, quantiles, now);
         let mut open = |part: Part, kind: SummaryPart| {
             self.open_one(described, part, &totals::Kind::Summary(kind), totals, now, counts)
         };
@@ -335,8 +347,9 @@ impl Aggregator {
         }
         let sum = open(Part::Sum, SummaryPart::Sum)?;
         let count = open(Part::Count, SummaryPart::Count)?;
-        if !self.summaries.get(count).is_some_and(|summary| summary.sum == sum) {
-            self.summaries.add(count, sum, gauges, max_age, now.monotonic);
+        match self.summaries.get(count).filter(|summary| summary.sum == sum) {
+            Some(summary) => summary.set(gauges, max_age),
+            None => self.summaries.add(count, sum, gauges, max_age, now.monotonic),
         }
         Ok(Target::Summary(count))
     }
@@ -353,6 +366,9 @@ impl Aggregator {
         let labels = described.labels(part, &self.limits, &mut self.labels)?;
         let new = NewSeries { labels, kind, help: &described.help, ttl: described.ttl };
         totals.open(new, now).map_err(|refused| {
+            if self.example.is_none() {
+                self.refused = Some(refused.to_string());
+            }
             if refused.is_over_limit() {
                 (counts.refused)(labels.metric_name().unwrap_or_default());
             }
@@ -420,9 +436,12 @@ impl Aggregator {
     }
 }
 
-/// The beginning of a line, and the last error of it.
-fn shown(line: &[u8], error: Option<Error>) -> String {
+/// The beginning of a line, and the last error of it. `refused`: why its series was refused.
+fn shown(line: &[u8], error: Option<Error>, refused: Option<String>) -> String {
     let start: String = String::from_utf8_lossy(line).chars().take(80).collect();
+    if let Some(refused) = refused {
+        return format!("{start:?}: {refused}");
+    }
     match error {
         Some(Error::Line(reason)) => format!("{start:?}: {reason}"),
         Some(error) => format!("{start:?}: {}", error.as_str()),

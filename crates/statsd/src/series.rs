@@ -29,7 +29,7 @@ pub(crate) enum Form {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Described {
     pub(crate) form: Form,
-    name: String,
+    pub(crate) name: String,
     labels: Vec<(String, String)>,
     pub(crate) help: String,
     pub(crate) ttl: Option<Duration>,

@@ -73,6 +73,12 @@ impl Summaries {
 }
 
 impl Summary {
+    /// Other quantiles, of another time, as a mapping file that was read again asks for.
+    pub(crate) fn set(&mut self, quantiles: Vec<(f64, Handle)>, max_age: Duration) {
+        self.is_changed |= self.quantiles != quantiles;
+        (self.quantiles, self.max_age) = (quantiles, max_age);
+    }
+
     pub(crate) fn observe(&mut self, value: f64, weight: f64) {
         let [newest, ..] = &mut self.windows;
         newest.observe(value, (weight.round() as u64).max(1));

@@ -258,6 +258,69 @@ fn a_series_ends_after_its_time_to_live_and_can_come_back() {
     assert_shows(&world.flush(10), &[("count", 2.0)]);
 }
 
+impl World {
+    /// Other settings, as a reload brings them.
+    fn set(&mut self, rules: &str, options: Options) {
+        let mapping = (!rules.is_empty())
+            .then(|| Arc::new(Mapping::new(serde_json::from_str(rules).unwrap()).unwrap()));
+        self.aggregator.set(&Arc::new(options), mapping.as_ref(), Limits::default());
+    }
+}
+
+#[test]
+fn another_time_to_live_holds_from_the_next_line_on() {
+    let ttl = |seconds| Options { ttl: Some(Duration::from_secs(seconds)), ..Options::default() };
+    let mut world = World::with("", ttl(60), totals::Limits::default());
+    world.send("a:1|c\nb:1|c");
+    world.flush(10);
+    world.set("", ttl(600));
+    world.send("a:1|c");
+    world.flush(10);
+    let shown = world.flush(60);
+    assert!(shown["b"].is_nan() && shown["a"] == 2.0, "{shown:?}");
+    world.set("", ttl(60));
+    assert_eq!(world.flush(100)["a"], 2.0, "there was no line");
+    assert!(world.flush(500)["a"].is_nan());
+}
+
+#[test]
+fn other_rules_for_observers_hold_from_the_next_line_on() {
+    let quantile = |quantile: f64| {
+        format!(
+            r#"{{"defaults": {{"summary_options": {{"quantiles": [{{"quantile": {quantile}}}]}}}}, "mappings": []}}"#
+        )
+    };
+    let mut world = World::new("");
+    world.send("t:100|h");
+    world.flush(10);
+    world.set(&quantile(0.5), Options::default());
+    world.send("t:7|h\nt:9|h");
+    let shown = world.flush(10);
+    assert_shows(&shown, &[("t_count", 2.0), ("t_sum", 16.0)]);
+    assert!(shown[r#"t_bucket{le="1"}"#].is_nan() && shown[r#"t{quantile="0.5"}"#] > 6.0, "{shown:?}");
+    world.set(&quantile(0.9), Options::default());
+    world.send("t:9|h");
+    let shown = world.flush(10);
+    assert_shows(&shown, &[("t_count", 3.0)]);
+    assert!(shown[r#"t{quantile="0.5"}"#].is_nan() && shown[r#"t{quantile="0.9"}"#] > 8.0, "{shown:?}");
+    world.set("", Options::default());
+    world.send("t:9|h");
+    let shown = world.flush(10);
+    assert_shows(&shown, &[("t_count", 1.0), (r#"t_bucket{le="10"}"#, 1.0)]);
+    assert_eq!(world.errors(), []);
+    // Two rules for one series contradict each other.
+    world.set(
+        r#"{"mappings": [{"match": "a.*", "name": "t", "observer_type": "histogram", "buckets": [1]}, {"match": "b.*",
+        "name": "t", "observer_type": "histogram", "buckets": [2]}]}"#,
+        Options::default(),
+    );
+    world.send("a.x:1|h\nb.x:1|h\na.x:1|h\nb.x:1|h");
+    assert_shows(&world.flush(10), &[("t_count", 2.0)]);
+    assert_eq!(world.errors(), [("type_conflict", 2)]);
+    let example = world.aggregator.take_example().unwrap();
+    assert_eq!(example, r#""b.x:1|h": t is a histogram with other buckets"#);
+}
+
 #[test]
 fn new_series_over_the_limit_are_refused_and_known_ones_go_on() {
     let limits = totals::Limits { series: 2, ..totals::Limits::default() };

@@ -350,6 +350,7 @@ impl Replay {
                     is_journalled: true,
                     is_begun: true,
                     is_remembered: false,
+                    epoch: 0,
                 };
                 if let Some(handle) = self.totals.insert(series) {
                     self.by_id.insert(id, handle);
@@ -407,11 +408,11 @@ impl Totals {
     pub fn snapshot(&self) -> Vec<Vec<u8>> {
         let (mut entries, mut entry) = (Vec::new(), Writer::new(self.last_flush_ms));
         self.requests.iter().for_each(|(request, wall_ms)| entry.applied(request, wall_ms));
-        let mut from = 0;
-        while let Some((handle, next)) = self.next(from) {
-            from = next;
-            // One that has not been flushed yet has no start that is final.
-            let Some(series) = self.get(handle).filter(|series| series.is_journalled) else { continue };
+        // Totals whose end is not committed yet: after a restart they are superseded again.
+        let superseded = self.superseded.iter().map(|old| &old.series).filter(|series| series.is_begun);
+        // One that has not been flushed yet has no start that is final.
+        let open = self.all().filter_map(|handle| self.get(handle)).filter(|series| series.is_journalled);
+        for series in superseded.chain(open) {
             entry.opened(series);
             entry.state(series);
             if entry.len() > SNAPSHOT_ENTRY_BYTES {

@@ -6,6 +6,7 @@
 
 use crate::emit;
 use crate::entry;
+use crate::superseded::{ROOM_MS, Superseded};
 use crate::table::{Handle, Now, Series, Totals};
 use model::{Batch, emission_time};
 use std::collections::HashMap;
@@ -24,10 +25,12 @@ pub enum Begin {
 /// The flush that is under way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
-    at_ms: i64,
+    pub(crate) at_ms: i64,
     /// The flush before it.
-    last_ms: i64,
-    begin: Begin,
+    pub(crate) last_ms: i64,
+    pub(crate) begin: Begin,
+    /// New series begin after this time.
+    after_ms: i64,
     /// The next series to look at.
     next: u32,
 }
@@ -42,6 +45,7 @@ pub struct Flush {
     /// Further parts follow.
     pub more: bool,
     flushed: Vec<Flushed>,
+    superseded: Vec<Superseded>,
 }
 
 #[derive(Debug)]
@@ -55,22 +59,24 @@ struct Flushed {
 
 /// A part of a flush that is being put together.
 pub(crate) struct Part {
-    round: Round,
-    batch: Batch,
-    entry: entry::Writer,
-    metadata: emit::InBatch,
+    pub(crate) round: Round,
+    pub(crate) batch: Batch,
+    pub(crate) entry: entry::Writer,
+    pub(crate) metadata: emit::InBatch,
     flushed: Vec<Flushed>,
+    pub(crate) superseded: Vec<Superseded>,
 }
 
 impl Part {
     pub(crate) fn new(round: Round) -> Part {
         let entry = entry::Writer::new(round.at_ms);
-        Part { round, batch: Batch::new(), entry, metadata: HashMap::new(), flushed: Vec::new() }
+        let (flushed, superseded) = (Vec::new(), Vec::new());
+        Part { round, batch: Batch::new(), entry, metadata: HashMap::new(), flushed, superseded }
     }
 
     /// Appends the samples of a series, and what the journal needs. `at`: now, by the monotonic clock.
     pub(crate) fn add(&mut self, handle: Handle, series: &mut Series, at: Duration) {
-        let Round { at_ms, last_ms, begin, .. } = self.round;
+        let Round { at_ms, last_ms, begin, after_ms, .. } = self.round;
         let ends = is_over(series, at);
         let before = (series.changed_at, series.flushed_at);
         self.flushed.push(Flushed { handle, was_changed: series.is_changed, ends, before });
@@ -80,7 +86,7 @@ impl Part {
             return;
         }
         if !series.is_begun {
-            let start = series.start_ms.saturating_sub(1).max(last_ms.saturating_add(1));
+            let start = series.start_ms.saturating_sub(1).max(after_ms.saturating_add(1));
             series.start_ms = start.min(at_ms.saturating_sub(1));
             // At most once: what could not be acknowledged may still have been written.
             series.is_begun = true;
@@ -115,7 +121,7 @@ fn is_over(series: &Series, at: Duration) -> bool {
 
 impl Flush {
     pub(crate) fn is_empty(&self) -> bool {
-        self.flushed.is_empty()
+        self.flushed.is_empty() && self.superseded.is_empty()
     }
 }
 
@@ -126,6 +132,7 @@ impl Totals {
         let mut round = self.round.take().unwrap_or_else(|| self.next_round(now, begin));
         let mut part = Part::new(round);
         let (at, mut more) = (now.monotonic, false);
+        self.take_superseded(&mut part, points);
         while let Some((handle, next)) = self.next(round.next) {
             if part.batch.points.len() >= points {
                 more = true;
@@ -147,18 +154,22 @@ impl Totals {
     /// A flush that begins now.
     pub(crate) fn next_round(&self, now: Now, begin: Begin) -> Round {
         let last_ms = self.last_flush_ms;
-        Round { at_ms: emission_time::next(last_ms, now.wall_ms), last_ms, begin, next: 0 }
+        // Superseded totals have their last samples in between, and new ones begin after these.
+        let room = if self.superseded.is_empty() { 0 } else { ROOM_MS };
+        let after_ms = last_ms.saturating_add(room);
+        let last = if room > 0 { after_ms.saturating_add(1) } else { last_ms };
+        Round { at_ms: emission_time::next(last, now.wall_ms), last_ms, begin, after_ms, next: 0 }
     }
 
     pub(crate) fn finish_part(&mut self, part: Part) -> Flush {
-        let Part { round, batch, entry, flushed, .. } = part;
+        let Part { round, batch, entry, flushed, superseded, .. } = part;
         self.last_flush_ms = round.at_ms;
-        Flush { batch, entry: entry.finish(), more: false, flushed }
+        Flush { batch, entry: entry.finish(), more: false, flushed, superseded }
     }
 
     /// The part is committed. Returns how many totals ended.
     pub fn confirm(&mut self, flush: Flush) -> usize {
-        let mut ended = 0;
+        let mut ended = flush.superseded.len();
         for Flushed { handle, ends, .. } in flush.flushed {
             let Some(series) = self.get_mut(handle) else { continue };
             // A total that changed after its end was sent goes on: the journal gets it as a new one.
@@ -175,6 +186,7 @@ impl Totals {
     /// The part is not committed: the next flush sends it again, with another time.
     pub fn retract(&mut self, flush: Flush) {
         self.round = None;
+        self.retract_superseded(flush.superseded);
         for Flushed { handle, was_changed, before, .. } in flush.flushed {
             let Some(series) = self.get_mut(handle) else { continue };
             series.is_changed |= was_changed;

@@ -33,6 +33,9 @@ mod names;
 pub mod native;
 mod requests;
 mod sum;
+mod superseded;
+#[cfg(test)]
+mod superseded_tests;
 mod table;
 #[cfg(test)]
 mod tests;

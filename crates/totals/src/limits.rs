@@ -30,6 +30,8 @@ pub enum Refused {
     Memory { name: String, limit: usize },
     #[error("{labels} is {}, and can't be {} too", has.as_str(), wants.as_str())]
     Kind { labels: String, has: MetricType, wants: MetricType },
+    #[error("{labels} is a histogram with other buckets")]
+    Shape { labels: String },
     #[error("{name:?} is {}, and other series of that name are {}", wants.as_str(), has.as_str())]
     NameKind { name: String, has: MetricType, wants: MetricType },
     /// A name is a part of a classic histogram.

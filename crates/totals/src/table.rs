@@ -4,6 +4,7 @@ use crate::limits::{Limits, Refused};
 use crate::names::Names;
 use crate::native::Buckets;
 use crate::requests::Requests;
+use crate::superseded::Superseded;
 use crate::undo::Undo;
 use crate::value::{ChangeError, Kind, Total};
 use hashbrown::HashTable;
@@ -74,6 +75,8 @@ pub(crate) struct Series {
     pub(crate) is_begun: bool,
     /// What it was before the changes that wait for their commit is in [`Totals::undo`].
     pub(crate) is_remembered: bool,
+    /// What [`Totals::epoch`] was when it was opened last.
+    pub(crate) epoch: u32,
 }
 
 #[derive(Debug, Default)]
@@ -90,10 +93,16 @@ pub struct Totals {
     free: Vec<u32>,
     by_labels: HashTable<u32>,
     hasher: RandomState,
-    names: Names,
+    pub(crate) names: Names,
     bytes: usize,
     next_id: u64,
     refused: Blamed,
+    /// Counts [`Totals::describe_again`]; 0 is what was read back from the journal.
+    pub(crate) epoch: u32,
+    /// Totals that end with the next flush.
+    pub(crate) superseded: Vec<Superseded>,
+    /// Their memory. Over the limit no total is superseded.
+    pub(crate) superseded_bytes: usize,
     pub(crate) ended: u64,
     /// The time of the last flush, by the wall clock, also if its commit failed.
     pub(crate) last_flush_ms: i64,
@@ -116,6 +125,9 @@ impl Totals {
             bytes: 0,
             next_id: 1,
             refused: Blamed::default(),
+            epoch: 1,
+            superseded: Vec::new(),
+            superseded_bytes: 0,
             ended: 0,
             last_flush_ms: i64::MIN,
             round: None,
@@ -137,20 +149,19 @@ impl Totals {
     }
 
     /// The series with these labels, or a new one that begins now. A series that was there keeps its help text, and
-    /// gets this time to live. A new series over a limit is refused and counted.
+    /// gets this time to live. A new series over a limit is refused and counted. What earlier settings made of the
+    /// series ends if it differs: see [`Totals::describe_again`].
     pub fn open(&mut self, new: NewSeries<'_>, now: Now) -> Result<Handle, Refused> {
-        if let Some(handle) = self.find(new.labels) {
-            if let Some(series) = self.get_mut(handle) {
-                let has = series.total.kind();
-                if has != *new.kind {
-                    let (labels, has) = (new.labels.to_string(), has.metric_type());
-                    return Err(Refused::Kind { labels, has, wants: new.kind.metric_type() });
-                }
-                series.ttl = new.ttl;
-            }
+        let epoch = self.epoch;
+        let found = self.find(new.labels);
+        if let Some(handle) = found
+            && let Some(series) = self.get_mut(handle).filter(|series| series.total.kind() == *new.kind)
+        {
+            (series.ttl, series.epoch) = (new.ttl, epoch);
+            self.names.confirm(new.labels, epoch);
             return Ok(handle);
         }
-        let result = self.admit(new).and_then(|()| {
+        let result = self.supersede(new, found, now).and_then(|()| self.admit(new, None)).and_then(|()| {
             let id = self.next_id;
             self.insert(Series {
                 id,
@@ -167,6 +178,7 @@ impl Totals {
                 is_journalled: false,
                 is_begun: false,
                 is_remembered: false,
+                epoch,
             })
             .ok_or(Refused::Series { name: String::new(), limit: u32::MAX as usize })
         });
@@ -266,7 +278,7 @@ impl Totals {
         self.bytes
     }
 
-    /// Totals that ended because they did not change for their time to live.
+    /// Totals that ended: they did not change for their time to live, or other settings took their place.
     pub fn ended(&self) -> u64 {
         self.ended
     }
@@ -280,18 +292,20 @@ impl Totals {
         self.names.metadata(labels, kind, help)
     }
 
-    fn admit(&self, new: NewSeries<'_>) -> Result<(), Refused> {
+    /// Whether the limits allow a new series, in place of `old`.
+    pub(crate) fn admit(&self, new: NewSeries<'_>, old: Option<&Series>) -> Result<(), Refused> {
         let name = new.labels.metric_name().unwrap_or_default();
-        self.names.check(name, new.kind)?;
         let shown = || String::from_utf8_lossy(name).into_owned();
         let (rows, limits) = (new.kind.rows(), &self.limits);
-        if self.series() + rows > limits.series {
+        let old = old.map(|old| (old.total.kind(), old.labels.as_ref()));
+        let (old_rows, old_bytes) = old.map_or((0, 0), |(kind, labels)| (kind.rows(), memory(labels, &kind)));
+        if self.series() + rows - old_rows > limits.series {
             return Err(Refused::Series { name: shown(), limit: limits.series });
         }
-        if self.names.rows_of(name) + rows > limits.series_per_name {
+        if self.names.rows_of(name) + rows - old_rows > limits.series_per_name {
             return Err(Refused::SeriesOfName { name: shown(), limit: limits.series_per_name });
         }
-        if self.bytes + memory(new.labels, new.kind) > limits.bytes {
+        if self.bytes + memory(new.labels, new.kind) - old_bytes > limits.bytes {
             return Err(Refused::Memory { name: shown(), limit: limits.bytes });
         }
         Ok(())
@@ -300,7 +314,7 @@ impl Totals {
     /// Adds a series, whatever the limits are, in place of one with the same labels.
     pub(crate) fn insert(&mut self, series: Series) -> Option<Handle> {
         if let Some(handle) = self.find(series.labels.as_ref()) {
-            self.remove(handle);
+            let _ = self.remove(handle);
         }
         let index = match self.free.pop() {
             Some(index) => index,
@@ -312,7 +326,7 @@ impl Totals {
         };
         let kind = series.total.kind();
         self.next_id = self.next_id.max(series.id.saturating_add(1));
-        self.names.add(series.labels.as_ref(), &kind, &series.metadata);
+        self.names.add(series.labels.as_ref(), &kind, &series.metadata, series.epoch);
         self.bytes += memory(series.labels.as_ref(), &kind);
         let hash = self.hash(series.labels.as_ref());
         let slot = self.slots.get_mut(index as usize)?;
@@ -326,12 +340,10 @@ impl Totals {
         Some(handle)
     }
 
-    pub(crate) fn remove(&mut self, handle: Handle) {
-        if self.get(handle).is_none() {
-            return;
-        }
-        let Some(slot) = self.slots.get_mut(handle.index as usize) else { return };
-        let Some(series) = slot.series.take() else { return };
+    pub(crate) fn remove(&mut self, handle: Handle) -> Option<Series> {
+        self.get(handle)?;
+        let slot = self.slots.get_mut(handle.index as usize)?;
+        let series = slot.series.take()?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(handle.index);
         let (labels, kind) = (series.labels.as_ref(), series.total.kind());
@@ -341,6 +353,7 @@ impl Totals {
         if let Ok(entry) = self.by_labels.find_entry(hash, |index| *index == handle.index) {
             entry.remove();
         }
+        Some(series)
     }
 
     pub(crate) fn get(&self, handle: Handle) -> Option<&Series> {
@@ -362,6 +375,15 @@ impl Totals {
         Some((Handle { index, generation: slot.generation }, index + 1))
     }
 
+    pub(crate) fn all(&self) -> impl Iterator<Item = Handle> {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let (handle, next) = self.next(from)?;
+            from = next;
+            Some(handle)
+        })
+    }
+
     fn labels_at(&self, index: u32) -> Option<LabelsRef<'_>> {
         Some(self.slots.get(index as usize)?.series.as_ref()?.labels.as_ref())
     }
@@ -372,7 +394,7 @@ impl Totals {
 }
 
 /// Memory of a total, in bytes, give or take.
-fn memory(labels: LabelsRef<'_>, kind: &Kind) -> usize {
+pub(crate) fn memory(labels: LabelsRef<'_>, kind: &Kind) -> usize {
     // The entry in the table of labels, at the table's lowest load, and the allocator's share of the labels.
     const OVERHEAD: usize = 12 + 16;
     size_of::<Slot>() + OVERHEAD + labels.as_bytes().len() + Total::bytes(kind)

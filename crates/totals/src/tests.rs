@@ -12,28 +12,28 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-const START: i64 = 1_800_000_000_000;
+pub(crate) const START: i64 = 1_800_000_000_000;
 
-fn now(seconds: u64) -> Now {
+pub(crate) fn now(seconds: u64) -> Now {
     Now { wall_ms: START + seconds as i64 * 1000, monotonic: Duration::from_secs(seconds) }
 }
 
-fn labels(name: &str, x: u8) -> Labels {
+pub(crate) fn labels(name: &str, x: u8) -> Labels {
     Labels::from_pairs([("__name__", name), ("x", x.to_string().as_str())])
 }
 
-fn classic() -> Kind {
+pub(crate) fn classic() -> Kind {
     Kind::Histogram(Arc::new(Shape::classic(&[0.5, 2.0]).unwrap()))
 }
 
-fn open(totals: &mut Totals, name: &str, x: u8, kind: &Kind, at: Now) -> Result<Handle, Refused> {
+pub(crate) fn open(totals: &mut Totals, name: &str, x: u8, kind: &Kind, at: Now) -> Result<Handle, Refused> {
     let labels = labels(name, x);
     let ttl = Some(Duration::from_secs(3600));
     totals.open(NewSeries { labels: labels.as_ref(), kind, help: "a help", ttl }, at)
 }
 
 /// `series value@seconds after START`, in order.
-fn lines(batch: &Batch) -> Vec<String> {
+pub(crate) fn lines(batch: &Batch) -> Vec<String> {
     let line = |point: &model::Point| {
         let value = match point.value {
             Value::Float(value) if is_stale(value) => "stale".to_string(),
@@ -50,11 +50,11 @@ fn lines(batch: &Batch) -> Vec<String> {
     batch.points.iter().map(line).collect()
 }
 
-fn flush(totals: &mut Totals, at: Now) -> Flush {
+pub(crate) fn flush(totals: &mut Totals, at: Now) -> Flush {
     totals.flush(at, Begin::WithZero, usize::MAX).unwrap()
 }
 
-fn sent(totals: &mut Totals, at: Now) -> Vec<String> {
+pub(crate) fn sent(totals: &mut Totals, at: Now) -> Vec<String> {
     let flush = flush(totals, at);
     let lines = lines(&flush.batch);
     totals.confirm(flush);
@@ -309,7 +309,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// The totals that the log shows, and those that were never committed.
 type Shown = BTreeMap<String, f64>;
 
-fn restarted(journal: &[Vec<u8>], at: Duration) -> Totals {
+pub(crate) fn restarted(journal: &[Vec<u8>], at: Duration) -> Totals {
     let mut replay = Replay::new(Totals::new(Limits::default()), at);
     journal.iter().for_each(|entry| replay.entry(entry).unwrap());
     replay.finish()

@@ -7,12 +7,15 @@
 use crate::flush::{Begin, Flush, Part};
 use crate::table::{Handle, Now, Totals};
 use crate::value::Total;
+use std::collections::HashSet;
 
 /// What changed since [`Totals::begin_changes`].
 #[derive(Debug, Default)]
 pub(crate) struct Undo {
     series: Vec<(Handle, Before)>,
     requests: Vec<u128>,
+    /// How many totals were superseded before.
+    superseded: usize,
 }
 
 /// What a series was.
@@ -32,7 +35,7 @@ impl Totals {
     pub(crate) fn begin_changes(&mut self) {
         // Changes are there only if the last ones were interrupted by a panic.
         self.undo_changes();
-        self.undo = Some(Undo::default());
+        self.undo = Some(Undo { superseded: self.superseded.len(), ..Undo::default() });
     }
 
     /// Whether the request with this hash was applied within the last minutes.
@@ -75,6 +78,7 @@ impl Totals {
     pub(crate) fn flush_changes(&mut self, now: Now, begin: Begin) -> Option<Flush> {
         let undo = self.undo.take()?;
         let mut part = Part::new(self.next_round(now, begin));
+        self.take_superseded(&mut part, usize::MAX);
         for (handle, _) in &undo.series {
             if let Some(series) = self.get_mut(*handle).filter(|series| series.is_changed) {
                 part.add(*handle, series, now.monotonic);
@@ -98,16 +102,21 @@ impl Totals {
 
     /// The changes are not committed, and [`Totals::retract`] was called: puts everything back as it was.
     pub(crate) fn undo_changes(&mut self) {
-        let undo = self.undo.take().unwrap_or_default();
+        let Some(undo) = self.undo.take() else { return };
         undo.requests.iter().for_each(|request| self.requests.remove(*request));
-        for (handle, before) in undo.series.into_iter().rev() {
-            let Some(series) = self.get_mut(handle) else { continue };
-            series.is_remembered = false;
-            match before {
-                Before::Nothing => self.remove(handle),
-                Before::State { total, mark, is_changed } => {
-                    (series.total, series.mark, series.is_changed) = (total, mark, is_changed);
-                }
+        let is_new = |before: &Before| matches!(before, Before::Nothing);
+        let new = undo.series.iter().filter(|(_, before)| is_new(before)).map(|(handle, _)| *handle);
+        let new: HashSet<Handle> = new.collect();
+        for handle in &new {
+            let _ = self.remove(*handle);
+        }
+        let restored = self.restore_superseded(undo.superseded, &new);
+        for (handle, before) in undo.series {
+            let handle = restored.get(&handle).copied().unwrap_or(handle);
+            if let (Some(series), Before::State { total, mark, is_changed }) = (self.get_mut(handle), before)
+            {
+                series.is_remembered = false;
+                (series.total, series.mark, series.is_changed) = (total, mark, is_changed);
             }
         }
     }
