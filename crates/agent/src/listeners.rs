@@ -1,7 +1,9 @@
 //! Inputs with sockets of their own: they are started, stopped and changed by the configuration, and
 //! supervised.
 
-use intake::{BindError, Bound, Exposure, Intake, Listener, State, Stop, Stopper};
+use intake::{
+    BindError, Bound, Endpoint, Exposure, InheritedSockets, Intake, Listener, State, Stop, Stopper,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -75,7 +77,10 @@ impl Listeners {
     pub(crate) async fn apply(&mut self, wanted: Prepared, intake: &Intake) -> Result<(), BindError> {
         let before = self.current();
         match self.change(wanted, intake).await.pop() {
-            None => Ok(()),
+            None => {
+                self.warn_of_unused_sockets();
+                Ok(())
+            }
             Some((_, error)) => {
                 self.restore(before, intake).await;
                 Err(error)
@@ -94,6 +99,22 @@ impl Listeners {
             // Another program has taken the address meanwhile. This is logged and shown in the status, and
             // the input retries.
             self.running.insert(listener.name(), start(listener, None, intake.clone()));
+        }
+    }
+
+    /// Names the sockets of the service manager that no input listens on.
+    fn warn_of_unused_sockets(&self) {
+        let used: Vec<_> = self.running.values().flat_map(|running| running.listener.endpoints()).collect();
+        for endpoint in InheritedSockets::unused(&used) {
+            let keys = match &endpoint {
+                Endpoint::Tcp(_) => "statsd.listen_tcp or graphite.listen",
+                Endpoint::Udp(_) => "statsd.listen_udp, graphite.listen or influx.listen_udp",
+                Endpoint::Unixgram(_) => "statsd.listen_unixgram",
+            };
+            tracing::warn!(
+                "no input uses the service manager's socket on {endpoint}: write exactly this address as {keys}, or \
+                 remove it from the socket unit"
+            );
         }
     }
 

@@ -1,7 +1,8 @@
 //! Sockets that the service manager opened and passed (`LISTEN_FDS`). They stay open while narthex restarts, so that no
 //! datagram and no connection is lost.
 //!
-//! A socket is used by the input that listens on its address. Its name has no meaning.
+//! A socket is used by the input that listens on its address. Its name has no meaning. The log names sockets whose
+//! address no input has: otherwise their datagrams would wait, and then be dropped, without a word.
 
 use crate::Endpoint;
 use rustix::net::sockopt::socket_type;
@@ -35,6 +36,18 @@ impl InheritedSockets {
         let InheritedSockets(sockets) = INHERITED.get()?;
         let (_, socket) = sockets.iter().find(|(at, _)| at == endpoint)?;
         socket.try_clone().ok()
+    }
+
+    /// What the sockets listen on that none of `used` is.
+    pub fn unused(used: &[Endpoint]) -> Vec<Endpoint> {
+        let all = INHERITED.get().into_iter().flat_map(|InheritedSockets(sockets)| sockets);
+        all.map(|(at, _)| at).filter(|at| !used.contains(at)).cloned().collect()
+    }
+
+    /// What a socket listens on so that `endpoint`, which is another address, can't be listened on.
+    pub fn in_the_way_of(endpoint: &Endpoint) -> Option<&'static Endpoint> {
+        let InheritedSockets(sockets) = INHERITED.get()?;
+        sockets.iter().map(|(at, _)| at).find(|at| at.conflicts_with(endpoint))
     }
 }
 

@@ -9,6 +9,7 @@
 
 use crate::Input;
 use crate::exposure::Exposure;
+use crate::inherited::InheritedSockets;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -68,7 +69,7 @@ impl fmt::Display for Endpoint {
 
 /// An address on which an input can't listen.
 #[derive(Debug, thiserror::Error)]
-#[error("{key}: can't listen on {endpoint}: {}", hint(source))]
+#[error("{key}: can't listen on {endpoint}: {}", hint(endpoint, source))]
 pub struct BindError {
     /// The key of the setting, such as `graphite.listen`.
     pub key: &'static str,
@@ -76,9 +77,14 @@ pub struct BindError {
     pub source: std::io::Error,
 }
 
-fn hint(error: &std::io::Error) -> String {
+fn hint(endpoint: &Endpoint, error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => "the port is already in use; choose another".into(),
+        std::io::ErrorKind::AddrInUse => match InheritedSockets::in_the_way_of(endpoint) {
+            Some(held) => format!(
+                "the service manager holds a socket on {held}; write the same address here and in the socket unit"
+            ),
+            None => "the port is already in use; choose another".into(),
+        },
         std::io::ErrorKind::PermissionDenied => {
             "ports below 1024 need a privilege; choose a higher one".into()
         }

@@ -45,7 +45,9 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let policy = Policy { settings, address: args.listen, allow_unauthenticated: args.allow_unauthenticated };
     let security = Security::start(policy).map_err(Failure::usage)?;
     let mut signals = Signals::listen().map_err(Failure::running)?;
-    let listening = Listening::on(args.listen).map_err(Failure::running)?.secured(security.current());
+    let listening =
+        Listening::on(args.listen).inspect_err(|_| service_manager::sockets::warn_if_in_the_way(args.listen));
+    let listening = listening.map_err(Failure::running)?.secured(security.current());
     let switch = Switch::not_ready("narthex is starting");
     let mut server = listening.serve(switch.router());
     let mut addresses = Addresses::new(switch.router(), security.current());

@@ -1,6 +1,7 @@
 //! Sockets that the service manager opened (socket activation, sd_listen_fds(3)). They stay open during a restart.
 
-use intake::InheritedSockets;
+use intake::{Endpoint, InheritedSockets};
+use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// Stores the sockets for the inputs that listen on their addresses. Call it once, before any file is opened.
@@ -20,6 +21,16 @@ pub(crate) fn keep() {
     if unusable > 0 {
         logging::warn(format_args!(
             "{unusable} of the service manager's sockets are neither TCP, UDP nor unix datagrams, and stay unused"
+        ));
+    }
+}
+
+/// The HTTP server opens its own socket: says so if one of the service manager's is the reason that it can't.
+pub(crate) fn warn_if_in_the_way(listen: SocketAddr) {
+    if let Some(held) = InheritedSockets::in_the_way_of(&Endpoint::Tcp(listen)) {
+        logging::warn(format_args!(
+            "the service manager holds a socket on {held}, which is for no input: remove it from the socket unit, \
+             since narthex opens the address of --listen itself"
         ));
     }
 }
