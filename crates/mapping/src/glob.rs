@@ -24,10 +24,12 @@ struct Node {
     depth: (usize, usize),
 }
 
-/// Returns true if the text is a glob: each component is literal or a star.
+/// Returns true if the text is a glob: each component is literal or a star. The rules are those of statsd_exporter: no
+/// component begins with `-`, and the first one does not begin with a digit.
 pub(crate) fn is_valid(pattern: &str) -> bool {
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    let is_component = |text: &str| text == "*" || (!text.is_empty() && text.chars().all(is_allowed));
+    let is_first = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_literal = |text: &str| text.starts_with(is_first) && text.chars().all(|c| is_first(c) || c == '-');
+    let is_component = |text: &str| text == "*" || is_literal(text);
     let has_start = pattern.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '*');
     has_start && pattern.split('.').all(is_component)
 }

@@ -177,8 +177,8 @@ impl Mapping {
                 self.globs.add(pattern, kind, index);
             }
             (MatchType::Glob, Some(_)) => {
-                let why = "a glob has components of letters, digits, _ and -, or a whole *, separated by dots; for \
-                           anything else add match_type: regex";
+                let why = "a glob has components of letters, digits, _ and - (not - first, and no digit first in the \
+                           first one), or a whole *, separated by dots; for anything else add match_type: regex";
                 add(".match", why.into());
             }
             (MatchType::Regex, Some(pattern)) => match relabel::go_regex::compile(pattern) {
