@@ -1,12 +1,12 @@
 //! Adds a push to a group: counters and histograms are summed, gauges follow a rule. Pure.
 
+use crate::add_buckets;
 use crate::add_histogram;
 use crate::group::{Family, Member, Reading};
 use crate::packed::Families;
-use model::labels::METRIC_NAME;
 use model::words::with_article;
 use model::{Labels, MetricType};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The header that turns on adding, like the URL parameter `add`.
@@ -69,6 +69,8 @@ pub enum AddError {
         "metric {name:?}: the buckets of {series} are not those that the group has: delete the group, or replace it by PUT"
     )]
     Buckets { name: String, series: String },
+    #[error("histogram {series} {reason}, so it can't be added")]
+    Histogram { series: String, reason: String },
     #[error("series {series}: {value} can't be added to a total")]
     Value { series: String, value: String },
     #[error("series {series} has a timestamp: what is added is a total of many pushes and can't have one")]
@@ -125,7 +127,7 @@ fn add_family(
     let known = had;
     let had = known.map(|known| known.members.as_slice()).unwrap_or_default();
     if pushed.kind == MetricType::Histogram {
-        same_buckets(name, had, &pushed.members)?;
+        add_buckets::check(name, had, &pushed.members)?;
     }
     let mut members: Vec<Member> = had.to_vec();
     let places: HashMap<&Labels, usize> =
@@ -210,38 +212,6 @@ fn add(part: Part, has: &Member, pushed: &Member, gauges: Gauges) -> Result<Read
     })
 }
 
-/// Checks that each classic histogram of the push has the same buckets as in the group. Other buckets can't be added,
-/// because the number of observations below a bound that only one of the two has is unknown.
-fn same_buckets(name: &str, had: &[Member], pushed: &[Member]) -> Result<(), AddError> {
-    let (had, pushed) = (buckets(had), buckets(pushed));
-    for (series, bounds) in pushed {
-        if had.get(&series).is_some_and(|had| *had != bounds) {
-            return Err(AddError::Buckets { name: name.into(), series: series.to_string() });
-        }
-    }
-    Ok(())
-}
-
-/// The bounds of each classic histogram, by its labels without `le`.
-fn buckets(members: &[Member]) -> BTreeMap<Labels, BTreeSet<Vec<u8>>> {
-    let mut buckets: BTreeMap<Labels, BTreeSet<Vec<u8>>> = BTreeMap::new();
-    for member in members {
-        let labels = member.labels.as_ref();
-        let Some(le) =
-            labels.get("le").filter(|_| labels.metric_name().is_some_and(|n| n.ends_with(b"_bucket")))
-        else {
-            continue;
-        };
-        let pairs: Vec<_> = labels.iter().filter(|(name, _)| name != "le").collect();
-        let pairs = pairs.iter().map(|(name, value)| match name.as_ref() {
-            METRIC_NAME => (METRIC_NAME, value.trim_end_matches("_bucket")),
-            name => (name, value.as_ref()),
-        });
-        buckets.entry(Labels::from_pairs(pairs)).or_default().insert(le.to_vec());
-    }
-    buckets
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,7 +281,7 @@ mod tests {
         let sum: Vec<f64> = values(&sum.unwrap()).into_iter().map(|(_, value)| value).collect();
         assert_eq!(sum, [5.0, 7.0, -4.0, 7.0]);
         let mut other = histogram([0.0; 4]);
-        Arc::make_mut(&mut other[0].1).members[0] = member(&[("__name__", "m_bucket"), ("le", "2")], 1.0);
+        Arc::make_mut(&mut other[0].1).members[0] = member(&[("__name__", "m_bucket"), ("le", "2")], 0.0);
         let error = added(&kept(histogram([1.0; 4])), &other, Gauges::Max, 1).unwrap_err();
         assert!(error.to_string().contains("buckets of m are not those"), "{error}");
         let summary = |quantile, count| {

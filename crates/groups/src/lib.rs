@@ -17,6 +17,7 @@
 //! [`exposition`] writes the page to scrape.
 
 pub mod add;
+mod add_buckets;
 mod add_histogram;
 pub mod ask;
 pub mod change;
