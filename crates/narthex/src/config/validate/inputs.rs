@@ -120,7 +120,9 @@ fn settings(section: &str, own: Input, defaults: &Input, faults: &Faults<'_>) ->
     for (key, limit) in [("max_series", own.max_series), ("max_series_per_metric", own.max_series_per_metric)]
     {
         if limit == Some(0) {
-            let why = "0 would refuse everything: at least 1, or leave it out for no limit";
+            // StatsD has limits of its own where none are set.
+            let without = if section == "statsd" { "the default" } else { "no limit" };
+            let why = format!("0 would refuse everything: at least 1, or leave it out for {without}");
             faults.add(&format!("{section}.{key}"), why);
         }
     }

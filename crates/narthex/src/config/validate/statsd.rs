@@ -13,6 +13,9 @@ use std::time::Duration;
 /// The shortest and the longest interval. A query sees a sample for five minutes.
 const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(120);
 
+/// The longest path of a socket, `sun_path` of unix(7) without its end.
+const UNIX_PATH_BYTES: usize = 107;
+
 /// The StatsD input. `None` if its addresses have a mistake.
 pub(super) fn statsd(section: &Section, defaults: &Input, faults: &Faults<'_>) -> Option<Statsd> {
     let allow_from = section.allow_from.iter().map(|network| network.0).collect();
@@ -39,6 +42,12 @@ pub(super) fn statsd(section: &Section, defaults: &Input, faults: &Faults<'_>) -
         && !folder.is_dir()
     {
         let why = format!("there is no folder {}: create it, or choose another one", folder.display());
+        faults.add("statsd.listen_unixgram", why);
+    }
+    if let Some(bytes) = unixgram.as_deref().map(|path| path.as_os_str().len())
+        && bytes > UNIX_PATH_BYTES
+    {
+        let why = format!("the path has {bytes} bytes, and the system allows {UNIX_PATH_BYTES} for a socket");
         faults.add("statsd.listen_unixgram", why);
     }
     let mode = section.unix_socket_mode.as_deref().map(|text| u32::from_str_radix(text, 8));
@@ -108,6 +117,7 @@ fn totals(section: &Section, defaults: &Input) -> totals::Settings {
 
 #[cfg(test)]
 mod tests {
+    use super::UNIX_PATH_BYTES;
     use crate::config::parse;
     use std::path::Path;
 
@@ -137,11 +147,19 @@ mod tests {
             ("listen_unixgram: /nowhere/s", "statsd.listen_unixgram: there is no folder /nowhere"),
             ("listen_udp: '8125', unix_socket_mode: '9'", "statsd.unix_socket_mode: a mode has"),
             ("listen_udp: '8125', mapping_config: /nowhere", "statsd.mapping_config: /nowhere: No such file"),
-            ("listen_udp: '8125', max_series: 0", "statsd.max_series: 0 would refuse everything"),
+            (
+                "listen_udp: '8125', max_series: 0",
+                "statsd.max_series: 0 would refuse everything: at least 1, or leave it out for the default",
+            ),
         ] {
             let found = mistakes(section);
             assert!(found.len() == 1 && found[0].starts_with(wanted), "{section}: {found:?}");
         }
+        let path = |bytes: usize| format!("listen_unixgram: /tmp/{}", "s".repeat(bytes - "/tmp/".len()));
+        assert_eq!(mistakes(&path(UNIX_PATH_BYTES)), Vec::<String>::new());
+        let found = mistakes(&path(UNIX_PATH_BYTES + 1));
+        let wanted = "statsd.listen_unixgram: the path has 108 bytes, and the system allows 107 for a socket";
+        assert_eq!(found, [wanted]);
         assert_eq!(mistakes("listen_udp: '127.0.0.1:8125', ttl: 0, timers: both"), Vec::<String>::new());
     }
 
