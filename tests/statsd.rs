@@ -8,10 +8,11 @@
 
 use rustix::process::Signal;
 use std::io::Write;
-use std::net::{TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 use support::narthex::{QUIET, config, config_with};
 use support::peers::skip;
@@ -237,6 +238,46 @@ fn a_reload_changes_the_mapping_and_refuses_a_bad_file() {
 }
 
 #[test]
+fn other_buckets_after_a_reload_or_restart_begin_new_totals() {
+    let Some(peers) = support::peers() else { return };
+    let prometheus = Prometheus::start(&peers, Options::receiver());
+    let (folder, url) = (tempfile::tempdir().unwrap(), prometheus.write_url());
+    let statsd = |more: &str| format!("listen_udp: '127.0.0.1:0', interval: 1s{more}");
+    let observe = |narthex: &Narthex, count: usize, expected: &[(&str, f64)]| {
+        let before = narthex.metric(&lines_metric("timer")).unwrap_or_default();
+        for _ in 0..count {
+            udp().send_to(b"t:100|ms", narthex.input_address("UDP", 0)).unwrap();
+        }
+        wait_for_lines(narthex, "timer", before as usize + count);
+        for (query, value) in expected {
+            wait_for_value(&prometheus, narthex, query, *value);
+        }
+        let errors = r#"narthex_receive_rejected_total{door="statsd",input="statsd"}"#;
+        assert_eq!(narthex.metric(errors), Some(0.0));
+    };
+    let narthex = start(folder.path(), &url, &statsd(""));
+    observe(&narthex, 2, &[("t_count", 2.0), ("count(t_bucket)", 12.0)]);
+    let reload = |more: &str| {
+        config_with(folder.path(), &url, "statsd", &statsd(more));
+        assert!(narthex.reload().contains("was reloaded"));
+    };
+    reload(", buckets: [1, 2]");
+    let buckets = [("t_count", 5.0), ("count(t_bucket)", 3.0), (r#"t_bucket{le="1"}"#, 5.0)];
+    observe(&narthex, 5, &buckets);
+    std::fs::write(folder.path().join("rules.yml"), "mappings: []\n").unwrap();
+    reload(", mapping_config: rules.yml");
+    let summary = [("t_count", 3.0), ("count(t_bucket) or vector(0)", 0.0), ("count(t)", 3.0)];
+    observe(&narthex, 3, &summary);
+    assert!(narthex.process.terminate(SOON).success());
+    let narthex = start(folder.path(), &url, &statsd(", buckets: [5]"));
+    observe(&narthex, 4, &[("t_count", 4.0), ("count(t_bucket)", 2.0), ("count(t) or vector(0)", 0.0)]);
+    // The new totals are in the journal.
+    narthex.process.kill();
+    let narthex = start(folder.path(), &url, &statsd(", buckets: [5]"));
+    observe(&narthex, 1, &[("t_count", 5.0), ("resets(t_count[5m])", 3.0)]);
+}
+
+#[test]
 fn totals_continue_when_a_reload_moves_removes_and_adds_the_section() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
@@ -295,6 +336,56 @@ fn inheritable(socket: impl AsFd) -> OwnedFd {
     copy
 }
 
+/// The program as systemd starts it: it inherits these sockets, which the test keeps open.
+fn activated(folder: &Path, sockets: [BorrowedFd<'_>; 2]) -> (PathBuf, [OwnedFd; 2]) {
+    let held = sockets.map(inheritable);
+    let program = folder.join("activated");
+    let script = format!(
+        "#!/bin/bash\nexport LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=one:two\nexec '{PROGRAM}' \"$@\" 3<&{} 4<&{}\n",
+        held[0].as_raw_fd(),
+        held[1].as_raw_fd()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    (program, held)
+}
+
+#[test]
+fn inherited_sockets_that_no_input_uses_are_named() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, tcp) = (udp(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (to, tcp_at) = (socket.local_addr().unwrap(), tcp.local_addr().unwrap());
+    let (program, _held) = activated(folder.path(), [socket.as_fd(), tcp.as_fd()]);
+    let used = format!("listen_udp: '{to}'");
+    let narthex = start_program(&program, folder.path(), &receiver.write_url(), &used);
+    let named =
+        format!("no input uses the service manager's socket on TCP {tcp_at}: write exactly this address as");
+    narthex.process.wait_for_line(&named, SOON);
+    assert!(!narthex.process.tail().contains(&format!("socket on UDP {to}")));
+    assert!(narthex.process.terminate(SOON).success());
+    // An address that is not the same, although it covers the one of the socket.
+    let path = config_with(
+        folder.path(),
+        &receiver.write_url(),
+        "statsd",
+        &format!("listen_udp: '0.0.0.0:{}', allow_unauthenticated: true", to.port()),
+    );
+    let run = |listen: &str| {
+        let mut command = Command::new(&program);
+        command
+            .args(["run", "--listen", listen, "--config", &path, "--data"])
+            .arg(folder.path().join("data"));
+        let output = command.output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = run("127.0.0.1:0");
+    assert!(said.contains(&format!("holds a socket on UDP {to}; write the same address")), "{said}");
+    let said = run(&tcp_at.to_string());
+    assert!(said.contains(&format!("holds a socket on TCP {tcp_at}, which is for no input")), "{said}");
+}
+
 /// The test holds the sockets, like systemd, and restarts narthex while lines arrive.
 #[test]
 fn no_datagram_is_lost_by_a_restart_with_the_service_managers_sockets() {
@@ -305,15 +396,7 @@ fn no_datagram_is_lost_by_a_restart_with_the_service_managers_sockets() {
     let path = folder.path().join("dsd.socket");
     let (udp_socket, unix_socket) = (udp(), UnixDatagram::bind(&path).unwrap());
     let to = udp_socket.local_addr().unwrap();
-    let (held_udp, held_unix) = (inheritable(&udp_socket), inheritable(&unix_socket));
-    let program = folder.path().join("activated");
-    let script = format!(
-        "#!/bin/bash\nexport LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=udp:unix\nexec '{PROGRAM}' \"$@\" 3<&{} 4<&{}\n",
-        held_udp.as_raw_fd(),
-        held_unix.as_raw_fd()
-    );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (program, _held) = activated(folder.path(), [udp_socket.as_fd(), unix_socket.as_fd()]);
     let statsd = format!("listen_udp: '{to}', listen_unixgram: '{}', interval: 1s", path.display());
     let run = || start_program(&program, folder.path(), &prometheus.write_url(), &statsd);
     let mut narthex = run();
@@ -344,6 +427,41 @@ fn no_datagram_is_lost_by_a_restart_with_the_service_managers_sockets() {
     wait_for_value(&prometheus, &narthex, "unix_n", LINES as f64);
     wait_for_value(&prometheus, &narthex, "sum(udp_n)", LINES as f64);
     assert_eq!(narthex.metric(DROPS), Some(0.0));
+}
+
+#[test]
+fn what_is_left_out_is_counted_and_named_by_reason() {
+    let receiver = FakeReceiver::start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dsd.socket");
+    let statsd = format!("listen_tcp: '127.0.0.1:0', listen_unixgram: '{}'", path.display());
+    let narthex = start(folder.path(), &receiver.write_url(), &statsd);
+    let errors = |reason: &str| {
+        narthex.metric(&format!(
+            r#"narthex_receive_line_errors_total{{door="statsd",input="statsd",reason="{reason}"}}"#
+        ))
+    };
+    let expect = |reason: &str, words: &str| {
+        wait_for(reason, SOON, || {
+            let (count, summary) = (errors(reason), narthex.get("/api/v1/status/summary").text());
+            let is_it = count == Some(1.0) && summary.contains(words);
+            if is_it { Ok(()) } else { Err(format!("{count:?} {summary}")) }
+        });
+    };
+    let unix = UnixDatagram::unbound().unwrap();
+    let longest = [b"n:1|c\n".repeat(65_536 / 6), b"\n".repeat(65_536 % 6)].concat();
+    unix.send_to(&longest, &path).unwrap();
+    wait_for_lines(&narthex, "counter", 65_536 / 6);
+    unix.send_to(&[longest.as_slice(), b"\n"].concat(), &path).unwrap();
+    expect("datagram_too_long", "a datagram over the limit of 65536 bytes was left out");
+    let mut tcp = TcpStream::connect(narthex.input_address("TCP", 0)).unwrap();
+    tcp.write_all(format!("{}:1|c\nn:1|c\n", "x".repeat(20_000)).as_bytes()).unwrap();
+    expect("line_too_long", "lines over the limit of 16384 bytes were left out");
+    wait_for_lines(&narthex, "counter", 65_536 / 6 + 1);
+    unix.send_to(b"n:1|g", &path).unwrap();
+    expect("type_conflict", "n:1|g");
+    let summary = narthex.get("/api/v1/status/summary").text();
+    assert!(summary.contains("n is counter, and can't be gauge too"), "{summary}");
 }
 
 #[test]
