@@ -13,8 +13,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 
-    /// Listen here for the page and for pushes. [default: 127.0.0.1:9091, or another port where that
-    /// one is taken]
+    /// Listen here for the page and for pushes. [default: 127.0.0.1:9091, or another port if that one is in use]
     #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR", value_parser = listen_address::parse)]
     pub listen: Option<SocketAddr>,
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "narthex", version, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
-    /// What to log on standard error: off, error, warn, info, debug or trace, also for one part
-    /// (`warn,remote=debug`). [default: info for run, demo and sink, else warn]
+    /// What to log on standard error: off, error, warn, info, debug or trace, also for one part (`warn,remote=debug`).
+    /// [default: info for run, demo and sink, else warn]
     #[arg(
         long = "log",
         visible_alias = "log.level",
@@ -23,7 +23,7 @@ pub struct Cli {
     )]
     pub log: Option<String>,
 
-    /// How log lines look.
+    /// The format of log lines.
     #[arg(
         long = "log-format",
         visible_alias = "log.format",
@@ -35,7 +35,7 @@ pub struct Cli {
     )]
     pub log_format: Format,
 
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -63,7 +63,7 @@ impl Cli {
 pub enum Command {
     /// Collect this machine's metrics, receive pushes, and send both to destinations.
     Run(RunArgs),
-    /// Show all of it on this machine alone: collects, sends to a built-in sink, shows both on a page.
+    /// Try narthex on this machine alone: collects, sends to a built-in sink, shows both on a page.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     /// A remote-write receiver for tests of senders: it can fail, delay and refuse.
@@ -71,11 +71,11 @@ pub enum Command {
     Sink(sink::SinkArgs),
     /// Push values from a script to a narthex or a Pushgateway, or straight to a remote-write endpoint.
     Push(push::args::PushArgs),
-    /// Run a command and push how it went: when it started and ended, its exit code, what it used.
+    /// Run a command and push its result: when it started and ended, its exit code, the resources it used.
     Exec(push::exec::args::ExecArgs),
     /// Inspect, verify, dump or repair a log of narthex or of Prometheus.
     Wal(wal_command::args::WalArgs),
-    /// Check a configuration file, say what it would do, and try its destinations (--send).
+    /// Check a configuration file, describe its effect, and try its destinations (--send).
     Check(CheckArgs),
     /// Write completions for a shell to standard output.
     #[cfg(feature = "manual")]
@@ -92,9 +92,8 @@ pub struct RunArgs {
     #[arg(long, visible_alias = "config.file", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Push to this remote-write endpoint; without a path, /api/v1/write is meant. Arguments show in
-    /// the list of processes: where the URL holds a password, use --to-file or the environment variable
-    /// NARTHEX_TO.
+    /// Push to this remote-write endpoint; the default path is /api/v1/write. Arguments are visible in the list of
+    /// processes: for a URL with a password, use --to-file or the environment variable NARTHEX_TO.
     #[arg(long, value_name = "URL")]
     pub to: Option<String>,
 
@@ -113,9 +112,8 @@ pub struct RunArgs {
           value_parser = listen_address::parse)]
     pub listen: SocketAddr,
 
-    /// Which of this machine's metrics to collect: names separated by commas; `default`, `all` and `none`
-    /// stand for several, `-` before a name takes it out (`default,-cpu`). [default: default; with
-    /// --config what the file says]
+    /// The metrics of this machine to collect: names separated by commas; `default`, `all` and `none` are sets, and `-`
+    /// before a name removes it (`default,-cpu`). [default: default; with --config the file's setting]
     #[arg(long, value_name = "NAMES", allow_hyphen_values = true, value_parser = parse_collectors)]
     pub collect: Option<CollectorSet>,
 
@@ -140,15 +138,15 @@ pub struct RunArgs {
     #[arg(long = "allowed-host", value_name = "NAME", value_delimiter = ',')]
     pub allowed_hosts: Vec<http_server::security::hosts::AllowedHost>,
 
-    /// Allow wiping all groups over HTTP (PUT /api/v1/admin/wipe).
+    /// Allow deletion of all groups over HTTP (PUT /api/v1/admin/wipe).
     #[arg(long)]
     pub enable_admin: bool,
 
-    /// Allow reading the configuration again over HTTP (POST /-/reload); SIGHUP always does.
+    /// Allow reloads of the configuration over HTTP (POST /-/reload); SIGHUP always works.
     #[arg(long, visible_alias = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
 
-    /// How long to go on sending at the end. What is not sent then stays in the log for the next start.
+    /// How long to continue sending at the end. Samples that are not sent by then stay in the log for the next start.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = flags::duration)]
     pub flush_deadline: Duration,
 }
@@ -159,8 +157,8 @@ pub struct CheckArgs {
     /// The configuration file; `-` is standard input.
     pub file: PathBuf,
 
-    /// Send one sample (narthex_check 1) to each destination, and say for each one whether it was accepted, or
-    /// what to fix. Exit code 1 unless all of them accepted.
+    /// Send one sample (narthex_check 1) to each destination, and report for each one that it was accepted, or what to
+    /// fix. Exit code 1 unless all of them accepted it.
     #[arg(long)]
     pub send: bool,
 
@@ -196,7 +194,7 @@ mod tests {
         }
     }
 
-    /// The help says what alerts need, because queries find a single sample for five minutes only.
+    /// The help says what alerts need, because queries find a single sample only for five minutes.
     #[test]
     fn help_of_a_direct_push_says_what_alerts_need() {
         for name in ["push", "exec"] {

@@ -61,12 +61,12 @@ const ENVIRONMENT: [(&str, &[&str], &str); 6] = [
     (
         "NARTHEX_GATEWAY",
         &["narthex push", "narthex exec"],
-        "The gateway to push to, as with --gateway. A flag wins, and NARTHEX_GATEWAY wins over NARTHEX_TO.",
+        "The gateway to push to, as with --gateway. A flag has precedence, and NARTHEX_GATEWAY has precedence over NARTHEX_TO.",
     ),
     (
         "NARTHEX_TO",
         &["narthex run", "narthex push", "narthex exec"],
-        "The remote-write endpoint to push to, as with --to. A flag wins.",
+        "The remote-write endpoint to push to, as with --to. A flag has precedence.",
     ),
     (
         "STATE_DIRECTORY",

@@ -4,18 +4,18 @@ use clap::{Args, ValueEnum};
 use model::MetricType;
 use std::path::PathBuf;
 
-/// Where pushes go.
+/// The target of pushes.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TargetArgs {
-    /// Push to this narthex or Pushgateway, which keeps what was pushed and shows it on and on. The
-    /// variable NARTHEX_GATEWAY says the same. [default: http://127.0.0.1:9091]
+    /// Push to this narthex or Pushgateway, which keeps the metrics and shows them until they are replaced. The
+    /// variable NARTHEX_GATEWAY has the same effect. [default: http://127.0.0.1:9091]
     #[arg(long, value_name = "URL", conflicts_with_all = ["to", "to_file"])]
     pub gateway: Option<String>,
 
-    /// Push straight to this remote-write endpoint instead (2.0, or 1.0 where it speaks no other). What is
-    /// pushed is then one sample, gone from queries after five minutes: alerts need
-    /// `last_over_time(x[2d])`. Without a path, /api/v1/write is meant. Arguments show in the list of
-    /// processes: where the URL holds a password, use --to-file or the variable NARTHEX_TO.
+    /// Push directly to this remote-write endpoint instead (2.0, or 1.0 if it supports no other). The push is then a
+    /// single sample, which queries find only for five minutes: alerts need `last_over_time(x[2d])`. The default path
+    /// is /api/v1/write. Arguments are visible in the list of processes: for a URL with a password, use --to-file or
+    /// the variable NARTHEX_TO.
     #[arg(long, value_name = "URL")]
     pub to: Option<String>,
 
@@ -23,7 +23,7 @@ pub struct TargetArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "to")]
     pub to_file: Option<PathBuf>,
 
-    /// The user, where the target asks for one.
+    /// The user, if the target needs one.
     #[arg(long, value_name = "USER", requires = "password_file")]
     pub user: Option<String>,
 
@@ -31,7 +31,7 @@ pub struct TargetArgs {
     #[arg(long, value_name = "FILE", requires = "user")]
     pub password_file: Option<PathBuf>,
 
-    /// The file with the token, where the target asks for one.
+    /// The file with the token, if the target needs one.
     #[arg(long, value_name = "FILE", conflicts_with = "user")]
     pub bearer_token_file: Option<PathBuf>,
 
@@ -39,7 +39,7 @@ pub struct TargetArgs {
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 
-    /// The certificate to show to the target (PEM).
+    /// The certificate to present to the target (PEM).
     #[arg(long, value_name = "FILE", requires = "key_file")]
     pub cert_file: Option<PathBuf>,
 
@@ -47,12 +47,11 @@ pub struct TargetArgs {
     #[arg(long, value_name = "FILE", requires = "cert_file")]
     pub key_file: Option<PathBuf>,
 
-    /// Go through this proxy: http://, https://, socks5:// or socks5h://, with user and password where it
-    /// asks for them.
+    /// Use this proxy: http://, https://, socks5:// or socks5h://, with user and password if it needs them.
     #[arg(long, value_name = "URL")]
     pub proxy_url: Option<String>,
 
-    /// Where to keep what can't be sent now, until this user's next push. [default: narthex/spool in
+    /// The folder for pushes that can't be sent now, until this user's next push. [default: narthex/spool in
     /// $STATE_DIRECTORY, else in $XDG_STATE_HOME, else in ~/.local/state]
     #[arg(long, value_name = "DIR")]
     pub spool: Option<PathBuf>,
@@ -61,12 +60,12 @@ pub struct TargetArgs {
 /// `narthex push`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 where the target has it, or where it waits in the spool because the target can't be reached; 1 \
-where the target refuses it, where it could be neither sent nor kept, where it waits in the spool for somebody \
-to fix credentials (401, 403), a missing file, a certificate or the URL, and, with --strict, wherever it waits in the spool; 2 \
-where flags or values are wrong.")]
+Exit codes: 0 if the target has the push, or if it is in the spool because the target is unreachable; 1 if the \
+target refuses it, if it could be neither sent nor kept, if it is in the spool until credentials (401, 403), a \
+missing file, a certificate or the URL are corrected, and, with --strict, whenever it is in the spool; 2 if flags \
+or values are wrong.")]
 pub struct PushArgs {
-    /// What to push, such as `backup_bytes=17` or `'backup_bytes{disk="a"}=17'`. Without any, metrics in
+    /// The values to push, such as `backup_bytes=17` or `'backup_bytes{disk="a"}=17'`. Without any, metrics in
     /// Prometheus' text format are read from standard input.
     #[arg(value_name = "NAME{LABELS}=VALUE")]
     pub values: Vec<String>,
@@ -75,8 +74,7 @@ pub struct PushArgs {
     #[arg(long, value_name = "JOB")]
     pub job: String,
 
-    /// A label of all that is pushed. With `job` these name the group that a gateway keeps. May be
-    /// repeated.
+    /// A label for all pushed series. Together with `job` the labels identify the group at a gateway. May be repeated.
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = crate::labels::parse)]
     pub labels: Vec<(String, String)>,
 
@@ -84,28 +82,27 @@ pub struct PushArgs {
     #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = Kind::Untyped)]
     pub kind: Kind,
 
-    /// When it was so, in seconds since 1970, instead of now. With --to only: a gateway counts from when
-    /// it is pushed.
+    /// The time of the values, in seconds since 1970, instead of now. With --to only: a gateway uses the time of the
+    /// push.
     #[arg(long, value_name = "SECONDS", value_parser = parse_timestamp, allow_negative_numbers = true)]
     pub timestamp: Option<i64>,
 
-    /// How long a narthex keeps the group when nothing more is pushed to it (90s, 7d; 0 for ever). The
-    /// Pushgateway has no such thing and ignores it.
+    /// How long a narthex keeps the group after its last push (90s, 7d; 0 means forever). The Pushgateway ignores this.
     #[arg(long, value_name = "DURATION", value_parser = parse_ttl)]
     pub ttl: Option<String>,
 
-    /// Add to what the group has instead of replacing it: counters and histograms become sums. Gauges become the last
-    /// value, or the max, min or sum as given here. It is added once, however often it has to be sent. A narthex only: a
-    /// Pushgateway answers 404.
+    /// Add to the group's values instead of replacing them: counters and histograms become sums. Gauges become the last
+    /// value, or the max, min or sum as given here. The values are added once, even if they have to be sent several
+    /// times. Needs a narthex: a Pushgateway answers 404.
     #[arg(long, value_name = "GAUGES", num_args = 0..=1, require_equals = true, default_missing_value = "last",
         value_parser = ["last", "max", "min", "sum"], conflicts_with_all = ["to", "to_file", "timestamp"])]
     pub add: Option<String>,
 
-    /// End with 1 whenever the target does not have this push yet, also where it waits in the spool.
+    /// End with 1 whenever the target does not have this push yet, even if it is in the spool.
     #[arg(long)]
     pub strict: bool,
 
-    /// Where to.
+    /// The target.
     #[command(flatten)]
     pub target: TargetArgs,
 }
@@ -117,7 +114,7 @@ pub enum Kind {
     Gauge,
     /// Only goes up, or restarts at zero.
     Counter,
-    /// Not said.
+    /// Unknown.
     Untyped,
 }
 
@@ -131,7 +128,7 @@ impl From<Kind> for MetricType {
     }
 }
 
-/// Seconds since 1970, fractions allowed (`date +%s.%N`), into milliseconds.
+/// Converts seconds since 1970, with or without a fraction (`date +%s.%N`), to milliseconds.
 fn parse_timestamp(text: &str) -> Result<i64, String> {
     /// The last second of the year 9999. A larger number is probably in milliseconds.
     const LAST: f64 = 253_402_300_799.0;
@@ -144,8 +141,8 @@ fn parse_timestamp(text: &str) -> Result<i64, String> {
     }
 }
 
-/// A time to live as narthex' HTTP input reads it: a duration or a number of seconds. It is checked here so
-/// that a mistake is reported by this push and not by a later one that sends the spool.
+/// A time to live in the format of narthex' HTTP input: a duration or a number of seconds. It is checked here, so that
+/// this push reports a mistake and not a later one that sends the spool.
 fn parse_ttl(text: &str) -> Result<String, String> {
     let seconds = text.parse::<u32>().is_ok();
     if seconds || model::duration::parse(text).is_ok() {

@@ -22,11 +22,11 @@ pub struct SinkArgs {
     #[arg(long)]
     pub allow_unauthenticated: bool,
 
-    /// Which protocol versions to take; the other is answered with 415.
+    /// The accepted protocol versions; the other one is answered with 415.
     #[arg(long, value_enum, default_value_t = Accept::Both)]
     pub accept: Accept,
 
-    /// Answer requests with this status (400 to 599) instead of taking them.
+    /// Answer requests with this status (400 to 599) instead of accepting them.
     #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(400..=599))]
     pub fail: Option<u16>,
 

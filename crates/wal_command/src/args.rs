@@ -8,29 +8,30 @@ use wal::dump::DumpFormat;
 /// `narthex wal`.
 #[derive(Debug, Args)]
 pub struct WalArgs {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: WalCommand,
 }
 
-/// Its subcommands.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum WalCommand {
-    /// What is in a log: sizes, series, samples, times, the largest metrics; and where destinations stand.
+    /// Show the content of a log: sizes, series, samples, times, the largest metrics; and the positions of
+    /// destinations.
     Stat(StatArgs),
-    /// Write out what is in a log, or in the dead letters.
+    /// Write out the content of a log, or of the dead letters.
     Dump(DumpArgs),
-    /// Say exactly what of a log is damaged. Exit code 1 where something is.
+    /// Report the exact damage of a log. Exit code 1 if there is any.
     Verify(FolderArgs),
     /// Repair a damaged log for readers that stop at damage. The damaged files are kept beside it.
     Repair(FolderArgs),
 }
 
-/// Which log.
+/// The log.
 #[derive(Debug, Args)]
 pub struct FolderArgs {
-    /// The data folder of narthex or of Prometheus (server or agent), or the folder `wal` in it. [default:
-    /// where narthex keeps its data unless --data says otherwise]
+    /// The data folder of narthex or of Prometheus (server or agent), or the folder `wal` in it. [default: the default
+    /// data folder of narthex]
     #[arg(value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
@@ -49,7 +50,7 @@ impl FolderArgs {
 /// `narthex wal stat`.
 #[derive(Debug, Args)]
 pub struct StatArgs {
-    /// Which log.
+    /// The log.
     #[command(flatten)]
     pub folder: FolderArgs,
 
@@ -65,9 +66,8 @@ pub struct StatArgs {
 /// `narthex wal dump`.
 #[derive(Debug, Args)]
 pub struct DumpArgs {
-    /// The data folder of narthex or of Prometheus, or the folder `wal` in it; with --dead the data folder,
-    /// the folder `dead` in it, or one of the files there. [default: where narthex keeps its data unless
-    /// --data says otherwise]
+    /// The data folder of narthex or of Prometheus, or the folder `wal` in it; with --dead the data folder, the folder
+    /// `dead` in it, or one of the files there. [default: the default data folder of narthex]
     #[arg(value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
@@ -75,8 +75,8 @@ pub struct DumpArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "dir")]
     pub data: Option<PathBuf>,
 
-    /// How it looks. `openmetrics` is for `promtool tsdb create-blocks-from openmetrics`; labels that are
-    /// added on the way (external_labels) are not in the log: give them to promtool by --label.
+    /// The output format. `openmetrics` is for `promtool tsdb create-blocks-from openmetrics`; labels that are added to
+    /// sent samples (external_labels) are not in the log: pass them to promtool by --label.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
 
@@ -92,7 +92,7 @@ pub struct DumpArgs {
     #[arg(long, value_name = "TIME", value_parser = moment::parse, allow_negative_numbers = true)]
     pub to: Option<i64>,
 
-    /// The dead letters in place of the log: what destinations refused for good.
+    /// The dead letters instead of the log: samples that destinations refused for good.
     #[arg(long)]
     pub dead: bool,
 }
@@ -104,7 +104,7 @@ impl DumpArgs {
     }
 }
 
-/// How a dump looks.
+/// The format of a dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A line for each entry, for people.

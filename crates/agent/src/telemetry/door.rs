@@ -43,7 +43,7 @@ fn requests(inputs: &Counters, out: &mut Vec<Family>) {
     );
     let mut left_out = counters(
         "narthex_receive_left_out_total",
-        "Parts of requests that are no samples and no mistakes, by reason: string_field, repeated_sample.",
+        "Parts of requests that are neither samples nor errors, by reason: string_field, repeated_sample.",
     );
     for (name, own) in inputs.all() {
         for (answer, count) in
@@ -121,12 +121,12 @@ fn listeners(intake: &Intake, out: &mut Vec<Family>) {
     );
     let mut connections = Family::new(
         "narthex_receive_connections",
-        "Open connections of inputs with sockets of their own.",
+        "Open connections of inputs with their own sockets.",
         MetricType::Gauge,
     );
     let mut connections_max = Family::new(
         "narthex_receive_connections_max",
-        "The most connections of the input at a time; further ones wait.",
+        "Maximum number of open connections of the input; further ones wait.",
         MetricType::Gauge,
     );
     let mut full = Family::new(
@@ -196,7 +196,7 @@ fn known_series(known: &KnownSeries, out: &mut Vec<Family>) {
     ));
     out.push(counter(
         "narthex_known_series_evictions_total",
-        "Known series that were forgotten, for others to be remembered or after a change of settings.",
+        "Known series that were evicted for others, or removed after a change of settings.",
         known.evicted(),
     ));
     out.push(gauge("narthex_known_series", "Series that inputs recognise.", known.entries() as f64));
@@ -228,24 +228,20 @@ fn events(denied: &Denied, stats: &Stats, out: &mut Vec<Family>) {
     for (name, help, count) in [
         (
             "narthex_receive_unauthorized_total",
-            "Requests refused for a wrong name, password or token, or for none.",
+            "Requests refused because of wrong or missing credentials.",
             &denied.requests,
         ),
         ("narthex_group_expirations_total", "Times that a group's time to live ended.", &stats.expirations),
-        (
-            "narthex_groups_forgotten_total",
-            "Groups forgotten some time after they had expired.",
-            &stats.forgotten,
-        ),
-        ("narthex_group_emissions_total", "Groups sent anew in their turn.", &stats.emissions),
+        ("narthex_groups_forgotten_total", "Groups removed some time after they expired.", &stats.forgotten),
+        ("narthex_group_emissions_total", "Groups sent again after their interval.", &stats.emissions),
         (
             "narthex_group_emissions_failed_total",
-            "Groups that could not be sent anew in their turn.",
+            "Groups that could not be sent again after their interval.",
             &stats.emissions_failed,
         ),
         (
             "narthex_group_push_failures_total",
-            "Pushes that were refused for what they hold and set their group's push_failure_time_seconds.",
+            "Pushes that were refused because of their content; they set push_failure_time_seconds.",
             &stats.push_failures,
         ),
         ("narthex_group_markers_total", "Staleness markers sent for groups.", &stats.markers),

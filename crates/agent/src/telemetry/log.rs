@@ -120,7 +120,7 @@ fn budget(storage: &Storage, out: &mut Vec<Family>) {
     let stats = storage.stats();
     out.push(gauge(
         "narthex_log_max_bytes",
-        "What the log may have on disk (log.max_size).",
+        "Maximum size of the log on disk (log.max_size).",
         storage.max_size() as f64,
     ));
     out.push(gauge("narthex_log_oldest_segment", "Oldest segment kept.", stats.oldest_segment.get() as f64));
@@ -195,7 +195,7 @@ fn read_back(stats: &Stats, out: &mut Vec<Family>) {
     ));
     out.push(counter(
         "narthex_log_reads_failed_total",
-        "Reads of the log that the disk refused. They are tried again for some minutes.",
+        "Reads of the log that failed. They are retried for some minutes.",
         stats.reads_failed.get(),
     ));
     out.push(counter(

@@ -197,17 +197,18 @@ impl Telemetry {
     /// All families with their current values.
     pub fn families(&self) -> Vec<Family> {
         let mut out = Vec::with_capacity(128);
-        let mut build = Family::new("narthex_build_info", "What was built: 1.", MetricType::Gauge);
+        let mut build =
+            Family::new("narthex_build_info", "Version and build of narthex: 1.", MetricType::Gauge);
         build.push(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         out.push(build);
         out.push(gauge(
             "narthex_config_last_reload_successful",
-            "Whether the last configuration that was read could be used.",
+            "Whether the last reload of the configuration succeeded.",
             f64::from(u8::from(self.reload_error().is_none())),
         ));
         out.push(gauge(
             "narthex_config_last_reload_success_timestamp_seconds",
-            "When the configuration in use was read.",
+            "Time at which the configuration in use was read.",
             self.reload.success_ms.load(Ordering::Relaxed) as f64 / 1000.0,
         ));
         process::families(&mut out);
@@ -216,7 +217,7 @@ impl Telemetry {
         let outlets = self.outlets();
         out.push(gauge(
             "narthex_removed_destinations",
-            "Destinations that the configuration has no more, while their positions are kept.",
+            "Destinations that were removed from the configuration and whose positions are kept.",
             outlets.removed.len() as f64,
         ));
         deliver::families(&outlets.running, &self.storage, &mut out);
@@ -252,7 +253,7 @@ impl Telemetry {
         let stamps = *host.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         let mut family = Family::new(
             "narthex_clock_steps_total",
-            "Collections whose timestamp had to be settled because the clock was set back or not set, by what was done.",
+            "Collections whose timestamp was changed because the clock was set back or not set, by kind of change.",
             MetricType::Counter,
         );
         for (what, count) in [

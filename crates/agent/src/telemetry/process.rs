@@ -8,7 +8,7 @@ use supervisor::Task;
 pub(super) fn mistakes(out: &mut Vec<Family>) {
     let mut restarts = Family::new(
         "narthex_task_restarts_total",
-        "How often a task was started again because it had panicked.",
+        "Number of times that a task was restarted after a panic.",
         MetricType::Counter,
     );
     for (Task { kind, name }, count) in supervisor::restarts() {
@@ -18,7 +18,7 @@ pub(super) fn mistakes(out: &mut Vec<Family>) {
     out.push(restarts);
     out.push(counter(
         "narthex_broken_invariants_total",
-        "How often narthex noticed a mistake of its own and refused to go on with what was concerned.",
+        "Number of bugs in narthex that it detected. It refused the affected data.",
         model::invariant::broken(),
     ));
 }

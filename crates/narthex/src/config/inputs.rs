@@ -157,20 +157,20 @@ input_section!(
 );
 
 input_section!(
-    /// `influx`: InfluxDB's line protocol, which is accepted over HTTP also without this section.
+    /// `influx`: InfluxDB's line protocol. It is accepted over HTTP even without this section.
     #[derive(Default)]
     pub struct Influx {
-        /// Whether InfluxDB's own paths are served, too.
+        /// If true, InfluxDB's own paths are also served.
         pub at_root: bool,
         /// The address for UDP.
         pub listen_udp: Option<ListenAddress>,
         /// Networks that may send datagrams.
         pub allow_from: Vec<Network>,
-        /// Whether anybody may send datagrams who reaches the address.
+        /// If true, every client that reaches the address may send datagrams.
         pub allow_unauthenticated: bool,
-        /// The unit of timestamps where a request does not say it.
+        /// The unit of timestamps in requests that do not set one.
         pub precision: Option<Precision>,
-        /// What a series is called whose field is `value`.
+        /// The name of a series whose field is `value`.
         pub value_field: Option<ValueField>,
         /// The label for the database or bucket.
         pub db_label: Option<String>,
@@ -181,15 +181,11 @@ input_section!(
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Nanoseconds.
     Ns,
-    /// Microseconds.
     Us,
-    /// Milliseconds.
     Ms,
-    /// Seconds.
     S,
-    /// By the size of the number.
+    /// Guessed from the size of the number.
     Auto,
 }
 
@@ -197,9 +193,9 @@ pub enum Precision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ValueField {
-    /// As the measurement.
+    /// The name of the measurement.
     Measurement,
-    /// As the measurement with `_value`.
+    /// The name of the measurement with `_value`.
     Suffix,
 }
 
@@ -230,29 +226,29 @@ input_section!(
     /// `otlp`: Prometheus' keys, and one more.
     #[derive(Default)]
     pub struct Otlp {
-        /// An address for HTTP beside that of `--listen`.
+        /// An address for HTTP in addition to that of `--listen`.
         pub http_listen: Option<ListenAddress>,
-        /// An address for gRPC beside that of `--listen`.
+        /// An address for gRPC in addition to that of `--listen`.
         pub grpc_listen: Option<ListenAddress>,
-        /// Whether all resource attributes become labels.
+        /// If true, all resource attributes become labels.
         pub promote_all_resource_attributes: bool,
-        /// Which become labels otherwise.
+        /// The resource attributes that become labels otherwise.
         pub promote_resource_attributes: Vec<String>,
-        /// Which do not, of all.
+        /// The exceptions if all of them become labels.
         pub ignore_resource_attributes: Vec<String>,
-        /// How names are made.
+        /// The translation of names.
         pub translation_strategy: Option<TranslationStrategy>,
-        /// Whether `service.*` are labels of `target_info`, too.
+        /// If true, `service.*` are also labels of `target_info`.
         pub keep_identifying_resource_attributes: bool,
-        /// Whether explicit histograms become native ones with custom buckets.
+        /// If true, explicit histograms become native histograms with custom buckets.
         pub convert_histograms_to_nhcb: bool,
-        /// Whether scopes become labels.
+        /// If true, the metadata of scopes becomes labels.
         pub promote_scope_metadata: bool,
-        /// Whether `_x` becomes `key_x`.
+        /// If true, `_x` becomes `key_x`.
         pub label_name_underscore_sanitization: Option<bool>,
-        /// Whether several `_` in a row stay.
+        /// If true, several `_` in sequence are kept.
         pub label_name_preserve_multiple_underscores: Option<bool>,
-        /// What exponential histograms become. Not a key of Prometheus'.
+        /// The form of exponential histograms. Not a key of Prometheus.
         pub exponential_histograms: Option<ExponentialHistograms>,
     }
 );

@@ -5,17 +5,17 @@ use clap::Args;
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// How often a running job says that it runs.
+/// The interval of heartbeats of a running job.
 pub const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// `narthex exec`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The command's input, output, signals and exit status pass through: 128 + N where signal N ended it, 127 \
-where there is no such command, 126 where it can't be run. Trouble with pushing changes none of these; it is \
-told in one line on standard error.")]
+The command's input, output, signals and exit status pass through: 128 + N if signal N ended it, 127 \
+if there is no such command, 126 if it can't be run. Problems with pushing change none of these; they are \
+reported in one line on standard error.")]
 pub struct ExecArgs {
-    /// The label `job`: what this job is called.
+    /// The label `job`: the name of this job.
     #[arg(long, value_name = "NAME", value_parser = not_empty)]
     pub job: String,
 
@@ -23,7 +23,7 @@ pub struct ExecArgs {
     #[arg(long, value_name = "INSTANCE", value_parser = not_empty)]
     pub instance: Option<String>,
 
-    /// No label `instance`: for a job that runs now here, now there.
+    /// No label `instance`: for a job that runs on different machines.
     #[arg(long, conflicts_with = "instance")]
     pub no_instance: bool,
 
@@ -31,12 +31,12 @@ pub struct ExecArgs {
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = crate::labels::parse)]
     pub labels: Vec<(String, String)>,
 
-    /// How often a running job says that it runs.
+    /// The interval of heartbeats of a running job.
     #[arg(long, hide = true, value_name = "DURATION", default_value = "30s",
           value_parser = command::flags::duration)]
     pub heartbeat: Duration,
 
-    /// Where to.
+    /// The target.
     #[command(flatten)]
     pub target: TargetArgs,
 

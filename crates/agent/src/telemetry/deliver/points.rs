@@ -48,7 +48,7 @@ const KINDS: [Kind; 3] = [
 pub(super) fn kinds(table: &mut Table) {
     for Kind { pick, total, failed, retried, dropped, pending } in KINDS {
         // As in Prometheus, refused points count as sent, so that failed/total is a fraction.
-        table.counter(total, "Points sent, those that the destination refused included.", |s| {
+        table.counter(total, "Points sent, including those that the destination refused.", |s| {
             pick(s.delivered.get()) + pick(s.refused.get())
         });
         table.counter(failed, "Points that the destination refused for good.", |s| pick(s.refused.get()));
@@ -62,7 +62,11 @@ pub(super) fn kinds(table: &mut Table) {
                 ("log_budget", pick(s.lost.get())),
             ]
         });
-        table.gauge(pending, "Points in the queue that are not settled.", |s| pick(s.pending()) as f64);
+        table.gauge(
+            pending,
+            "Points in the queue that are neither delivered, refused, dropped nor parked.",
+            |s| pick(s.pending()) as f64,
+        );
     }
 }
 
@@ -70,12 +74,12 @@ pub(super) fn kinds(table: &mut Table) {
 pub(super) fn aside(table: &mut Table) {
     table.counter(
         "narthex_remote_dead_letters_dropped_total",
-        "Refused points that were not kept as dead letters, since too many came or the disk failed.",
+        "Refused points that were not kept as dead letters, because there were too many or the disk failed.",
         |s| s.dead_letters_dropped.get(),
     );
     table.counter(
         "narthex_remote_set_aside_total",
-        "Points that met 408, 429 or 5xx for so long that they went to the side queue.",
+        "Points that were parked in the side queue, because they kept failing.",
         |s| s.set_aside.get().total(),
     );
     table.reasons(
@@ -83,9 +87,11 @@ pub(super) fn aside(table: &mut Table) {
         "Points delivered without their start timestamp, by reason.",
         |s| vec![("unsupported", s.without_start.get())],
     );
-    table.gauge("narthex_remote_aside_points", "Points in the side queue, tried now and then.", |s| {
-        s.aside_points.get() as f64
-    });
+    table.gauge(
+        "narthex_remote_aside_points",
+        "Points in the side queue, which are retried every 5 minutes.",
+        |s| s.aside_points.get() as f64,
+    );
     table.gauge("narthex_remote_aside_bytes", "Bytes on disk of the side queue.", |s| {
         s.aside_bytes.get() as f64
     });
@@ -96,7 +102,7 @@ pub(super) fn aside(table: &mut Table) {
 pub(super) fn refused(table: &mut Table) {
     table.labelled(
         "narthex_remote_refused_total",
-        "Refused points by what the receiver said; without a status: some of the same points by how they were found.",
+        "Refused points by the reason in the answer; without a status: some of the same points by how they were found.",
         |s| {
             let found = [
                 ("perhaps_already_written", s.refused_or_already_written.get()),
@@ -136,7 +142,7 @@ pub(super) fn came_in(destinations: &[Outlet], log: &storage::Stats, out: &mut V
     let highest = destinations.iter().map(|d| d.stats.highest_read_ms.get()).max().unwrap_or(0);
     out.push(gauge(
         "prometheus_remote_storage_highest_timestamp_in_seconds",
-        "Newest timestamp that came into the log.",
+        "Newest timestamp in the log.",
         seconds(highest),
     ));
 }

@@ -11,7 +11,7 @@ use wal::Position;
 pub(super) fn failures(table: &mut Table) {
     table.reasons(
         "narthex_remote_positions_reset_total",
-        "Lanes that did not begin at their saved positions, by why.",
+        "Lanes that did not begin at their saved positions, by reason.",
         |s| {
             let reset = &s.positions_reset;
             vec![
@@ -69,13 +69,13 @@ pub(super) fn watcher(destinations: &[Outlet], log: &storage::Stats, out: &mut V
     );
     add(
         "prometheus_wal_watcher_records_read_total",
-        "Records with points that the destination has gone through, from memory or from disk.",
+        "Records with points that the destination has read, from memory or from disk.",
         MetricType::Counter,
         |stats| stats.records_read.get() as f64,
     );
     add(
         "prometheus_wal_watcher_samples_sent_pre_tailing_total",
-        "Of these, records that came from disk, since the destination was behind.",
+        "Records with points that the destination has read from disk, because it was behind.",
         MetricType::Counter,
         |stats| stats.records_read_behind.get() as f64,
     );

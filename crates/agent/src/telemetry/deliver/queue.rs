@@ -25,18 +25,24 @@ pub(super) fn through(table: &mut Table) {
 
 /// The number of shards (now, allowed and desired), and what each holds and sends.
 pub(super) fn shards(table: &mut Table) {
-    table.gauge("prometheus_remote_storage_shards", "Shards now.", |s| s.shards.get() as f64);
-    table.gauge("prometheus_remote_storage_shards_min", "Fewest shards.", |s| s.shards_min.get() as f64);
-    table.gauge("prometheus_remote_storage_shards_max", "Most shards.", |s| s.shards_max.get() as f64);
-    table.gauge("prometheus_remote_storage_shards_desired", "Shards wanted.", |s| {
+    table.gauge("prometheus_remote_storage_shards", "Current number of shards.", |s| s.shards.get() as f64);
+    table.gauge("prometheus_remote_storage_shards_min", "Minimum number of shards.", |s| {
+        s.shards_min.get() as f64
+    });
+    table.gauge("prometheus_remote_storage_shards_max", "Maximum number of shards.", |s| {
+        s.shards_max.get() as f64
+    });
+    table.gauge("prometheus_remote_storage_shards_desired", "Number of shards that the load needs.", |s| {
         s.shards_desired_milli.get() as f64 / 1000.0
     });
-    table.gauge("prometheus_remote_storage_shard_capacity", "Samples that a shard may hold.", |s| {
+    table.gauge("prometheus_remote_storage_shard_capacity", "Capacity of a shard, in samples.", |s| {
         s.shard_capacity.get() as f64
     });
-    table.gauge("prometheus_remote_storage_max_samples_per_send", "Most samples in a request.", |s| {
-        s.max_samples_per_send.get() as f64
-    });
+    table.gauge(
+        "prometheus_remote_storage_max_samples_per_send",
+        "Maximum number of samples in a request.",
+        |s| s.max_samples_per_send.get() as f64,
+    );
 }
 
 /// How far the queue is behind, and what it waits for.
@@ -49,7 +55,7 @@ pub(super) fn lag(table: &mut Table) {
     );
     table.gauge(
         "narthex_remote_newest_lag_seconds",
-        "The same without the backlog, while the newest is sent before it.",
+        "Age of the oldest point outside of the backlog, while new samples are sent before it.",
         |s| s.newest_lag_ms.get() as f64 / 1000.0,
     );
     table.gauge("narthex_remote_newest_first", "1 while the newest is sent before a backlog.", |s| {
@@ -57,12 +63,12 @@ pub(super) fn lag(table: &mut Table) {
     });
     table.gauge(
         "narthex_remote_retry_in_seconds",
-        "How long the next try is away; 0 where nothing is waited for.",
+        "Seconds until the next attempt; 0 if none is waiting.",
         |s| s.retry_in_ms.get() as f64 / 1000.0,
     );
     table.gauge(
         "narthex_remote_stuck_lanes",
-        "Lanes (of 256) that the destination fails over while it accepts the others.",
+        "Lanes (of 256) that the destination fails on while it accepts the others.",
         |s| s.stuck_lanes.get() as f64,
     );
 }

@@ -9,7 +9,7 @@ use remote::stats::DURATION_BUCKETS;
 pub(super) fn metadata(table: &mut Table) {
     table.counter(
         "prometheus_remote_storage_metadata_total",
-        "Metadata entries sent by themselves (remote write 1.0).",
+        "Metadata entries sent in their own requests (remote write 1.0).",
         |s| s.metadata.get(),
     );
     table.counter(
@@ -19,7 +19,7 @@ pub(super) fn metadata(table: &mut Table) {
     );
     table.counter(
         "prometheus_remote_storage_metadata_retried_total",
-        "Metadata entries whose request failed and that come again.",
+        "Metadata entries whose request failed and is sent again.",
         |s| s.metadata_retried.get(),
     );
     table.counter(
@@ -39,7 +39,7 @@ pub(super) fn requests(table: &mut Table) {
     );
     table.counter(
         "narthex_remote_requests_sent_again_total",
-        "Requests sent again after a try that was sent; one that found no connection was not.",
+        "Requests that were sent again. Attempts without a connection do not count.",
         |s| s.requests_sent_again.get(),
     );
     table.counter("narthex_remote_plain_bytes_total", "Bytes sent, before compression.", |s| {
@@ -47,7 +47,7 @@ pub(super) fn requests(table: &mut Table) {
     });
     table.counter(
         "narthex_remote_requests_verbatim_total",
-        "Requests sent as they came in, without encoding them anew.",
+        "Requests that were forwarded unchanged, without being encoded again.",
         |s| s.verbatim.get(),
     );
 }
@@ -56,7 +56,7 @@ pub(super) fn requests(table: &mut Table) {
 pub(super) fn duration(destinations: &[Outlet], out: &mut Vec<Family>) {
     let mut family = Family::new(
         "prometheus_remote_storage_sent_batch_duration_seconds",
-        "How long requests took.",
+        "Duration of requests.",
         MetricType::Histogram,
     );
     for destination in destinations {

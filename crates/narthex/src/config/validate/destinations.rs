@@ -63,8 +63,8 @@ fn check_client(entry: &RemoteWrite, path: &str, faults: &Faults<'_>) {
     }
 }
 
-/// Reports destinations that can't be told apart. Those with another mistake are left out, because the
-/// mistake may be what makes them equal.
+/// Reports destinations that can't be distinguished. Those with another mistake are left out, because the mistake may
+/// be the reason why they are equal.
 fn check_identities(entries: &[RemoteWrite], faults: &Faults<'_>) {
     let sound = entries.iter().enumerate().filter(|(index, _)| {
         let path = format!("remote_write[{index}]");

@@ -34,7 +34,7 @@ pub(super) fn settings(section: &Influx, faults: &Faults<'_>) -> Settings {
     }
 }
 
-/// The input for datagrams, if there is an address for it.
+/// The input for datagrams, if the section has an address for it.
 pub(super) fn udp(section: &Influx, settings: &Settings, faults: &Faults<'_>) -> Option<InfluxUdp> {
     let Some(ListenAddress(listen)) = section.listen_udp else {
         for (key, is_given) in [

@@ -1,4 +1,4 @@
-//! `otlp`: how OTLP becomes series.
+//! `otlp`: the settings for converting OTLP to series.
 
 use super::Faults;
 use crate::config::inputs::{ExponentialHistograms, Otlp, TranslationStrategy};
@@ -6,7 +6,7 @@ use otlp::{Promote, Settings, Strategy};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-/// The addresses beside that of `--listen`, each with its key.
+/// The addresses in addition to that of `--listen`, each with its key.
 pub(super) fn addresses(section: Option<&Otlp>, faults: &Faults<'_>) -> Vec<(&'static str, SocketAddr)> {
     let Some(section) = section else { return Vec::new() };
     let given = [("otlp.http_listen", section.http_listen), ("otlp.grpc_listen", section.grpc_listen)];
@@ -22,7 +22,7 @@ pub(super) fn addresses(section: Option<&Otlp>, faults: &Faults<'_>) -> Vec<(&'s
     addresses
 }
 
-/// The settings, Prometheus' defaults where there is no section. The rules for promotion are those of Prometheus.
+/// The settings; without a section those of Prometheus. The rules for promotion are also those of Prometheus.
 pub(super) fn settings(section: Option<&Otlp>, faults: &Faults<'_>) -> Settings {
     let default = Settings::default();
     let Some(section) = section else { return default };
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_say_what_would_be_right() {
+    fn mistakes_are_reported_with_a_correction() {
         for (section, wanted) in [
             (
                 "{promote_all_resource_attributes: true, promote_resource_attributes: [a]}",
