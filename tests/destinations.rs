@@ -317,7 +317,7 @@ fn a_flag_adds_a_destination_to_those_of_the_file() {
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("n.yml: remote_write: nowhere to push to") && text.contains("--to URL"), "{text}");
+    assert!(text.contains("n.yml: remote_write: no destination") && text.contains("--to URL"), "{text}");
     // The same destination twice is an error.
     let config = place.config(&[entry(&a)]);
     let output = std::process::Command::new(PROGRAM)

@@ -79,7 +79,7 @@ fn a_real_agent_opens_a_log_whole_truncated_and_left_by_a_kill() {
         push(&narthex, run * 500, 1000);
         // The first signal makes narthex send the remaining samples, without success; the second one ends it.
         narthex.process.signal(Signal::TERM);
-        narthex.process.wait_for_line("sending what is left", SOON);
+        narthex.process.wait_for_line("sending the remaining samples", SOON);
         narthex.process.terminate(SOON);
         // The first fragment is that of the series record, which every compression makes smaller.
         let first = std::fs::read(wal::dir::segment_path(&data.join("wal"), newest)).unwrap()[0];

@@ -138,7 +138,7 @@ fn a_bad_file_is_refused_with_its_errors_and_the_old_one_stays() {
         (config.replacen("}\n", ", basic_auth: {username: me, password_file: missing}}\n", 1), "missing"),
         (format!("{config}receive: {{bearer: {{token_file: missing}}}}\n"), "missing"),
         (format!("{config}receive: {{tls: {{cert_file: a, key_file: b}}}}\n"), "cert_file"),
-        (String::new(), "nowhere to push to"),
+        (String::new(), "no destination"),
     ] {
         std::fs::write(place.path(), &bad).unwrap();
         let said = narthex.reload();

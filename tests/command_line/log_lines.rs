@@ -104,7 +104,7 @@ fn a_failed_start_logs_its_reason() {
                 &["unknown key \"nmae\"; did you mean \"name\"?", "\"lots\" is not a size"][..],
             ),
             (&["run", "--config", "/does/not/exist"], 2, &["the configuration can't be read: No such file"]),
-            (&["run"], 2, &["nowhere to push to: give --to URL"]),
+            (&["run"], 2, &["no destination: give --to URL"]),
             (
                 &["run", "--listen", "foo"],
                 2,

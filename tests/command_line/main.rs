@@ -34,7 +34,7 @@ fn end_with(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, S
 fn wrong_flags_end_with_2_and_a_sentence() {
     for (arguments, words) in [
         (vec!["run", "--nonsense"], "unexpected argument '--nonsense'"),
-        (vec!["run"], "nowhere to push to: give --to URL"),
+        (vec!["run"], "no destination: give --to URL"),
         (vec!["run", "--to", "ftp://h/"], "--to: the URL must begin with http:// or https://"),
         (vec!["run", "--to", "http://"], "--to: "),
         (vec!["run", "--to", "http://h", "--to-file", "x"], "cannot be used with"),
@@ -274,7 +274,7 @@ fn a_second_signal_ends_it_immediately() {
     let pending = "prometheus_remote_storage_samples_pending";
     wait_until("something to send", SOON, || narthex.metric(pending).is_some_and(|pending| pending > 0.0));
     narthex.process.signal(rustix::process::Signal::INT);
-    narthex.process.wait_for_line("SIGINT: sending what is left", SOON);
+    narthex.process.wait_for_line("SIGINT: sending the remaining samples", SOON);
     narthex.process.signal(rustix::process::Signal::INT);
     assert_eq!(narthex.process.wait(SOON).code(), Some(130));
 }

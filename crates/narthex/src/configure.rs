@@ -11,7 +11,7 @@ use remote::config::RemoteWrite;
 use std::path::Path;
 
 /// The error about a file without destinations.
-pub(crate) const NOWHERE: &str = "remote_write: nowhere to push to: give at least one destination, `remote_write: [{url: \
+pub(crate) const NOWHERE: &str = "remote_write: no destination: give at least one, `remote_write: [{url: \
     http://HOST:9090/api/v1/write}]`";
 
 /// The configuration from flags and file. A flag adds a destination; otherwise flags take precedence over the
@@ -33,8 +33,8 @@ pub(crate) fn configure(
     }
     if config.destinations.is_empty() {
         return Err(Failure::usage(match &args.config {
-            None => "nowhere to push to: give --to URL (a Prometheus: http://HOST:9090), or --config FILE; \
-                `narthex demo` shows the whole way without either"
+            None => "no destination: give --to URL (a Prometheus: http://HOST:9090), or --config FILE; \
+                `narthex demo` shows everything without either"
                 .to_string(),
             Some(file) => format!("{}: {NOWHERE}, or give --to URL", file.display()),
         }));
@@ -53,7 +53,7 @@ pub(crate) fn configure(
     for (flag, value) in [("--job", Some(&args.job)), ("--instance", args.instance.as_ref())] {
         if value.is_some_and(|value| value.is_empty()) {
             return Err(Failure::usage(format!(
-                "{flag} is empty: a series without it could not be told apart"
+                "{flag} is empty: a series without it could not be distinguished from others"
             )));
         }
     }

@@ -113,9 +113,10 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     drop(watchdog);
     signals.end_at_next(None);
     match end {
-        End::Signal(signal) => {
-            logging::info(format_args!("{signal}: sending what is left, for at most {}", human(deadline)))
-        }
+        End::Signal(signal) => logging::info(format_args!(
+            "{signal}: sending the remaining samples, for at most {}",
+            human(deadline)
+        )),
         End::Panic(part) => logging::error(format_args!("{}", essential::sentence(part))),
     }
     drop(asked);

@@ -132,7 +132,7 @@ pub fn parse(
 }
 
 /// The place of the first key if a tab is before it in its line. The YAML reader accepts a tab there, but
-/// nowhere else in the indentation. Prometheus' reader does not accept it.
+/// not elsewhere in the indentation. Prometheus' reader does not accept it.
 fn tab_before_first_key(text: &str) -> Option<(usize, usize)> {
     let is_content = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with(['#', '{']);
     let (number, first) = text.lines().enumerate().find(|(_, line)| is_content(line))?;

@@ -14,7 +14,7 @@ pub(crate) mod watchdog;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
-/// The time that the stop may take in addition to the time for sending: closing the log, saving positions.
+/// The time for a stop in addition to the time for sending: closing the log and saving positions.
 const CLOSING_TIME: Duration = Duration::from_secs(30);
 
 /// The most characters of a reason in the status for systemd.
@@ -29,7 +29,7 @@ pub(crate) fn ready() {
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "the service manager could not be told of the reload"),
+        Err(error) => tracing::warn!(%error, "the service manager could not be notified of the reload"),
     }
 }
 

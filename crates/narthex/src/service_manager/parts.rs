@@ -54,7 +54,7 @@ mod tests {
         let question = receiver.recv().await.unwrap();
         assert!(
             tokio::time::timeout(Duration::from_secs(10), (part.ask)()).await.is_err(),
-            "nobody handles the events"
+            "no task handles the events"
         );
         question.send(()).unwrap();
         assert!(asked.await.unwrap());

@@ -21,7 +21,8 @@ pub(super) fn security(section: &mut file::Receive, faults: &Faults<'_>) -> Sett
     }
     if let Some(basic) = section.basic_auth.take() {
         if basic.users.is_empty() {
-            let why = "there are no users, so nobody would be asked: leave basic_auth out for that";
+            let why =
+                "there are no users, so no client would need credentials: leave basic_auth out for that";
             faults.add("receive.basic_auth", why);
         }
         for (user, hash) in &basic.users {
