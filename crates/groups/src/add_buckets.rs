@@ -1,4 +1,4 @@
-//! Whether the classic histograms of a push can be added to those of a group. Pure.
+//! Checks that the classic histograms of a push can be added to those of a group. Pure.
 
 use crate::add::AddError;
 use crate::group::{Member, Reading};
@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A classic histogram.
 #[derive(Debug, Default)]
 struct Classic {
-    /// By the bounds as they are written.
+    /// Counts by the text of their bounds.
     buckets: BTreeMap<String, f64>,
     count: Option<f64>,
     is_native: bool,
 }
 
-/// Checks that each classic histogram of a push is one, and that it has the buckets that the group has of it. Counts of
-/// other buckets can't be added: how many of the observations lie below a bound that only one of the two has is unknown.
+/// Checks that each classic histogram of a push is consistent and has the same buckets as in the group. Other buckets
+/// can't be added, because the number of observations below a bound that only one of the two has is unknown.
 pub(crate) fn check(name: &str, had: &[Member], pushed: &[Member]) -> Result<(), AddError> {
     let had = histograms(name, had);
     for (series, pushed) in histograms(name, pushed) {
@@ -108,12 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn histograms_that_contradict_themselves_are_refused_with_the_reason() {
+    fn inconsistent_histograms_are_refused_with_the_reason() {
         type Case<'c> = (&'c [(&'c str, f64)], Option<f64>, &'c str);
         let cases: [Case<'_>; 8] = [
             (&[("1", 2.0), ("10", 2.0), ("+Inf", 3.0)], Some(3.0), ""),
             (&[("+Inf", 0.0)], None, ""),
-            // Not in the order of their texts.
+            // The order of the numbers differs from that of their texts.
             (&[("9", 1.0), ("10", 2.0), ("-3", 0.0), ("+Inf", 2.0)], Some(2.0), ""),
             (&[], Some(3.0), "has no buckets"),
             (&[("1", 2.0)], Some(2.0), "has no bucket le=\"+Inf\""),
