@@ -369,7 +369,7 @@ fn a_destination_gets_its_token_from_googles_metadata_service() {
 }
 
 #[test]
-fn a_stop_respects_the_rate_limit_and_the_next_start_sends_the_rest() {
+fn a_stop_respects_the_rate_limit() {
     const SAMPLES: usize = 2000;
     let (receiver, place) = (FakeReceiver::start(), Place::new());
     let limited = format!("{}, queue_config: {{max_bytes_per_second: 1KiB}}", entry(&receiver));
@@ -392,7 +392,7 @@ fn status(narthex: &Narthex) -> serde_json::Value {
 }
 
 #[test]
-fn a_destination_behind_its_own_limit_is_a_warning_that_names_the_key() {
+fn a_destination_slowed_by_its_limit_is_a_warning() {
     let (receiver, place) = (FakeReceiver::start(), Place::new());
     let limited = format!("{}, name: prod, queue_config: {{max_bytes_per_second: 1KiB}}", entry(&receiver));
     let narthex = place.run_with(&[limited]);

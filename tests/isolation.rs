@@ -86,7 +86,7 @@ fn a_dead_and_a_slow_destination_delay_no_other() {
 /// A Prometheus that accepts nothing out of order and narthex are killed in turn and together. Afterwards every sample
 /// is stored once.
 #[test]
-fn prometheus_without_out_of_order_window_has_every_sample_once_after_kills() {
+fn strict_prometheus_has_every_sample_once_after_kills() {
     const SERIES: usize = 50;
     let Some(peers) = support::peers() else { return };
     let stored = tempfile::tempdir().unwrap();

@@ -85,7 +85,7 @@ const KNOWN: &[&str] = &[
 ];
 
 #[test]
-fn known_names_are_on_the_page_with_type_and_help_and_are_pushed() {
+fn metrics_with_known_names_are_shown_and_pushed() {
     let receiver = FakeReceiver::start();
     let narthex =
         Narthex::start(PROGRAM, &["--to", &receiver.write_url(), "--collect", "none", "--instance", "i"]);

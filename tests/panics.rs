@@ -51,7 +51,7 @@ fn restarts(narthex: &Narthex, labels: &str) -> Option<f64> {
 }
 
 #[test]
-fn after_a_panic_of_the_log_narthex_ends_and_everything_acknowledged_arrives() {
+fn after_a_panic_of_the_log_acknowledged_samples_arrive() {
     let (folder, receiver, numbered) =
         (tempfile::tempdir().unwrap(), FakeReceiver::start(), Numbered::default());
     receiver.go_away();
@@ -68,7 +68,7 @@ fn after_a_panic_of_the_log_narthex_ends_and_everything_acknowledged_arrives() {
 }
 
 #[test]
-fn after_a_panic_of_the_groups_narthex_ends_and_keeps_the_groups() {
+fn a_panic_of_the_groups_ends_narthex_and_keeps_groups() {
     let (folder, receiver) = (tempfile::tempdir().unwrap(), FakeReceiver::start());
     receiver.go_away();
     let narthex = start(folder.path(), &receiver, NOTHING);
@@ -118,7 +118,7 @@ fn collection_continues_after_a_panic() {
 }
 
 #[test]
-fn a_request_that_panics_is_answered_500_and_the_next_ones_are_served() {
+fn a_panicking_request_is_answered_500_without_other_effects() {
     let (folder, receiver, numbered) =
         (tempfile::tempdir().unwrap(), FakeReceiver::start(), Numbered::default());
     let narthex = start(folder.path(), &receiver, NOTHING);

@@ -64,7 +64,7 @@ fn opens(peers: &Peers, agent: PathBuf) {
 }
 
 #[test]
-fn a_real_agent_opens_a_log_whole_truncated_and_left_by_a_kill() {
+fn a_real_agent_opens_complete_truncated_and_killed_logs() {
     let Some(peers) = support::peers() else { return };
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

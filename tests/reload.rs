@@ -122,7 +122,7 @@ fn on_sighup_the_destinations_follow_the_file() {
 }
 
 #[test]
-fn a_bad_file_is_refused_with_its_errors_and_the_old_one_stays() {
+fn a_bad_file_is_refused_and_the_old_one_stays() {
     let place = Place::new();
     let a = FakeReceiver::start();
     place.write(&[entry(&a)], QUIET);

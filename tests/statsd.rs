@@ -388,7 +388,7 @@ fn inherited_sockets_that_no_input_uses_are_named() {
 
 /// The test holds the sockets, like systemd, and restarts narthex while lines arrive.
 #[test]
-fn no_datagram_is_lost_by_a_restart_with_the_service_managers_sockets() {
+fn socket_activation_loses_no_datagram_at_a_restart() {
     const LINES: usize = 10_000;
     let Some(peers) = support::peers() else { return };
     let prometheus = Prometheus::start(&peers, Options::receiver());

@@ -404,7 +404,7 @@ fn errors_of_syntax_have_a_hint() {
 }
 
 #[test]
-fn a_url_without_a_path_gets_a_warning_that_names_the_usual_one() {
+fn a_url_without_a_path_gets_a_warning() {
     let (_, warnings) =
         read("remote_write:\n  - url: http://h:9090\n  - url: http://i/x\n  - url: https://j/\n");
     assert_eq!(

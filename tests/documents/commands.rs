@@ -93,7 +93,7 @@ fn narthex_accepts_each_documented_command() {
 }
 
 #[test]
-fn each_flag_of_run_has_a_row_and_each_row_a_flag() {
+fn each_flag_of_run_has_a_row_and_vice_versa() {
     let text = read("docs/configuration.md");
     let table = text.split("\n## Flags\n").nth(1).unwrap().split("\n## ").next().unwrap();
     let cells =

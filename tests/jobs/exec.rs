@@ -74,7 +74,7 @@ fn a_script_without_an_interpreter_line_runs_as_in_a_shell() {
 }
 
 #[test]
-fn trouble_with_the_target_or_the_spool_never_changes_the_exit_code() {
+fn errors_of_target_or_spool_keep_the_exit_code() {
     let place = Place::new();
     let file = place.path("file");
     std::fs::write(&file, "").unwrap();

@@ -121,7 +121,7 @@ fn server(answer: impl Fn(u8) -> &'static [u8] + Send + 'static) -> u16 {
 }
 
 #[test]
-fn a_wrong_protocol_in_the_url_fails_after_the_value_is_kept() {
+fn a_wrong_url_protocol_fails_after_keeping_the_value() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     receiver.answer(|_| Answer::status(400).body("Client sent an HTTP request to an HTTPS server.\n"));

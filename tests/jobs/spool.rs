@@ -214,7 +214,7 @@ fn an_entry_that_always_fails_is_parked_and_the_others_arrive() {
 }
 
 #[test]
-fn several_failing_entries_in_a_row_are_parked_and_the_others_arrive() {
+fn consecutive_failing_entries_are_parked_and_others_arrive() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     receiver.answer(|request| {
@@ -282,7 +282,7 @@ fn a_target_that_fails_on_everything_parks_nothing() {
 }
 
 #[test]
-fn a_gateway_never_gets_a_parked_push_after_a_newer_one_of_its_group() {
+fn a_parked_push_never_overwrites_a_newer_one_at_a_gateway() {
     let place = Place::new();
     let receiver = FakeReceiver::start();
     receiver.answer(|request| Answer::status(if body(request) == "a 1" { 500 } else { 200 }));

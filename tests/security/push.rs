@@ -88,7 +88,7 @@ fn push_trusts_a_configured_self_signed_certificate() {
 }
 
 #[test]
-fn a_push_without_tls_to_a_port_with_tls_waits_for_the_right_url() {
+fn a_push_without_tls_waits_for_the_https_url() {
     let authority = Authority::new();
     let folder = folder(&authority);
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();

@@ -9,7 +9,7 @@ const REFUSED: [&str; 2] = ["refusing", "refused"];
 const LOST: [&str; 2] = ["losing", "lost"];
 
 #[test]
-fn every_sample_refused_with_400_is_red_now_and_after_a_kill() {
+fn samples_refused_with_400_are_red_also_after_a_kill() {
     let receiver = FakeReceiver::start();
     receiver.answer(|_| Answer::status(400).body("label name too long"));
     let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };
@@ -78,7 +78,7 @@ fn fill(shown: &Shown, is_enough: impl Fn(&Shown, u16) -> bool) {
 }
 
 #[test]
-fn samples_dropped_from_a_full_log_are_red_now_and_after_a_kill() {
+fn samples_dropped_from_a_full_log_are_red_also_after_a_kill() {
     let receiver = FakeReceiver::start();
     receiver.go_away();
     let text = format!(
@@ -196,7 +196,7 @@ fn a_part_of_the_log_that_cannot_be_read_is_red() {
 }
 
 #[test]
-fn dead_letters_that_cannot_be_kept_are_red_now_and_after_a_kill() {
+fn lost_dead_letters_are_red_also_after_a_kill() {
     let receiver = FakeReceiver::start();
     receiver.answer(|_| Answer::status(400).body("label name too long"));
     let Some(mut shown) = Shown::start(&receiver.write_url(), "") else { return };

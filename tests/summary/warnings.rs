@@ -46,7 +46,7 @@ fn samples_unsupported_by_the_protocol_are_yellow_also_after_a_kill() {
 }
 
 #[test]
-fn samples_over_the_age_limit_are_yellow_now_and_after_a_kill() {
+fn samples_over_the_age_limit_are_yellow_also_after_a_kill() {
     let receiver = FakeReceiver::start();
     let queue = ", sample_age_limit: 1h";
     let Some(mut shown) = Shown::start_keys(&receiver.write_url(), "", queue, "") else { return };

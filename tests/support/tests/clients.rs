@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// Debian 12 has Go 1.19, which can neither build client_golang nor fetch a Go version that can.
 #[test]
-fn a_go_that_is_too_old_has_an_exit_status_of_its_own() {
+fn too_old_versions_of_go_have_their_own_exit_status() {
     let folder = tempfile::tempdir().unwrap();
     for (version, is_too_old) in
         [("go1.19.8", true), ("go1.20", true), ("go1.21.0", false), ("go1.26rc1", false)]
