@@ -149,7 +149,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ("StatsD", "memory of the totals", bytes(totals::Limits::default().bytes)),
         (
             "StatsD",
-            "memory of totals that other buckets take the place of, until the next interval is written",
+            "memory of totals that are replaced after a change of buckets, until the next interval is written",
             bytes(totals::Limits::default().bytes),
         ),
         ("StatsD", "memory of the keys of known series", named(bytes(statsd::KEYS_BYTES), "KEYS_BYTES")),

@@ -336,7 +336,7 @@ fn inheritable(socket: impl AsFd) -> OwnedFd {
     copy
 }
 
-/// The program as systemd starts it: it inherits these sockets, which the test keeps open.
+/// A script that starts the program like systemd, with these sockets; the test keeps them open.
 fn activated(folder: &Path, sockets: [BorrowedFd<'_>; 2]) -> (PathBuf, [OwnedFd; 2]) {
     let held = sockets.map(inheritable);
     let program = folder.join("activated");
@@ -351,7 +351,7 @@ fn activated(folder: &Path, sockets: [BorrowedFd<'_>; 2]) -> (PathBuf, [OwnedFd;
 }
 
 #[test]
-fn inherited_sockets_that_no_input_uses_are_named() {
+fn unused_inherited_sockets_are_logged() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let (socket, tcp) = (udp(), TcpListener::bind("127.0.0.1:0").unwrap());
@@ -364,7 +364,7 @@ fn inherited_sockets_that_no_input_uses_are_named() {
     narthex.process.wait_for_line(&named, SOON);
     assert!(!narthex.process.tail().contains(&format!("socket on UDP {to}")));
     assert!(narthex.process.terminate(SOON).success());
-    // An address that is not the same, although it covers the one of the socket.
+    // An address that differs from that of the socket, although it includes it.
     let path = config_with(
         folder.path(),
         &receiver.write_url(),
@@ -430,7 +430,7 @@ fn socket_activation_loses_no_datagram_at_a_restart() {
 }
 
 #[test]
-fn what_is_left_out_is_counted_and_named_by_reason() {
+fn left_out_lines_are_counted_and_logged_by_reason() {
     let receiver = FakeReceiver::start();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dsd.socket");

@@ -2,7 +2,7 @@
 //! datagram and no connection is lost.
 //!
 //! A socket is used by the input that listens on its address. Its name has no meaning. The log names sockets whose
-//! address no input has: otherwise their datagrams would wait, and then be dropped, without a word.
+//! address no input has: otherwise their datagrams would wait and then be dropped without a message.
 
 use crate::Endpoint;
 use rustix::net::sockopt::socket_type;
@@ -38,13 +38,13 @@ impl InheritedSockets {
         socket.try_clone().ok()
     }
 
-    /// What the sockets listen on that none of `used` is.
+    /// The addresses of inherited sockets that are not in `used`.
     pub fn unused(used: &[Endpoint]) -> Vec<Endpoint> {
         let all = INHERITED.get().into_iter().flat_map(|InheritedSockets(sockets)| sockets);
         all.map(|(at, _)| at).filter(|at| !used.contains(at)).cloned().collect()
     }
 
-    /// What a socket listens on so that `endpoint`, which is another address, can't be listened on.
+    /// The address of an inherited socket that prevents listening on `endpoint`, which is another address.
     pub fn in_the_way_of(endpoint: &Endpoint) -> Option<&'static Endpoint> {
         let InheritedSockets(sockets) = INHERITED.get()?;
         sockets.iter().map(|(at, _)| at).find(|at| at.conflicts_with(endpoint))

@@ -53,7 +53,7 @@ impl ByName {
         }
     }
 
-    /// Adds to the counter of the name. Others count nothing.
+    /// Adds to the counter of this name, if there is one.
     pub fn add_to(&self, name: &str, by: u64) {
         if let Some(index) = self.names.iter().position(|one| *one == name) {
             self.add(index, by);
@@ -145,7 +145,7 @@ impl Input {
         }
     }
 
-    /// Counts lines or datagrams that are left out before they are parsed. `reason` is the name of their counter where the
+    /// Counts lines or datagrams that are left out before they are parsed. `reason` is the name of their counter if the
     /// input counts errors by reason.
     pub fn count_unread(&self, count: u64, reason: &str, why: &str) {
         self.counters().rejected.add(count);
@@ -156,7 +156,7 @@ impl Input {
         tracing::warn!(input = self.name(), samples = count, "{why}");
     }
 
-    /// Notes why samples were rejected that are counted already, for the summary: the sender gets no answer.
+    /// Stores the reason of rejected samples, which are counted already, for the summary: the sender gets no answer.
     pub fn note_rejected(&self, why: &str) {
         self.counters().refused.add(1);
         self.intake().counters().refused(self.name(), RefusedReason::Invalid, why);
