@@ -46,7 +46,9 @@ pub(super) fn flush(kind: &Kind) -> Result<Work> {
             ("page", &series),
             ("region", "eu-west-1"),
         ]);
-        handles.push(totals.open(NewSeries { labels: labels.as_ref(), kind, help: "", ttl: None }, NOW)?);
+        handles.push(
+            totals.open(NewSeries { labels: labels.as_ref(), kind, help: "", unit: "", ttl: None }, NOW)?,
+        );
     }
     let mut now = NOW;
     Ok(Box::new(move || {

@@ -100,7 +100,7 @@ fn add_delta(totals: &mut Totals, now: Now, series: u8, number: u64) {
     }
     totals.set_applied(number.into(), now);
     let labels = Labels::from_pairs([("__name__", format!("delta_{series}").as_str())]);
-    let new = NewSeries { labels: labels.as_ref(), kind: &Kind::Counter, help: "", ttl: None };
+    let new = NewSeries { labels: labels.as_ref(), kind: &Kind::Counter, help: "", unit: "", ttl: None };
     let handle = totals.open(new, now).unwrap();
     totals.add(handle, 1.0).unwrap();
 }

@@ -364,7 +364,7 @@ impl Aggregator {
         counts: &Counts<'_>,
     ) -> Result<Handle, Error> {
         let labels = described.labels(part, &self.limits, &mut self.labels)?;
-        let new = NewSeries { labels, kind, help: &described.help, ttl: described.ttl };
+        let new = NewSeries { labels, kind, help: &described.help, unit: "", ttl: described.ttl };
         totals.open(new, now).map_err(|refused| {
             if self.example.is_none() {
                 self.refused = Some(refused.to_string());

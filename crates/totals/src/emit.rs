@@ -93,8 +93,8 @@ impl Rows<'_> {
             let number = self.batch.add_series(labels, self.metadata);
             let value = match self.say {
                 Say::Value => histogram.native.to_histogram(histogram.sum.value()),
-                Say::Zero => empty(0.0),
-                Say::Marker => empty(stale_nan()),
+                Say::Zero => empty(histogram.native.schema, 0.0),
+                Say::Marker => empty(histogram.native.schema, stale_nan()),
             };
             self.batch.push_histogram(number, self.at_ms, 0, value);
             self.started();
@@ -131,10 +131,10 @@ impl Rows<'_> {
     }
 }
 
-fn empty(sum: f64) -> Histogram {
+fn empty(schema: i32, sum: f64) -> Histogram {
     Histogram {
         reset_hint: ResetHint::Unknown,
-        schema: crate::native::SCHEMA,
+        schema,
         zero_threshold: crate::native::ZERO_THRESHOLD,
         sum,
         positive_spans: Vec::new(),

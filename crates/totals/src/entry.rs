@@ -8,13 +8,14 @@
 //! 2  state:   number, the whole total: a counter, a gauge, or a histogram
 //! 3  ended:   number
 //! 4  marked:  number, two numbers of the input's (see `Totals::set_mark`)
+//! 6  unit:    number, the unit of the metric; where there is one, after `opened`
 //! 5  applied: the hash of a request (16 bytes, little-endian), when
 //! ```
 //!
 //! Numbers are varints, signed ones zigzag-encoded; floats are their 8 bytes, little-endian; texts and labels are
 //! preceded by their length. An entry holds whole states, so one that is read twice changes nothing.
 
-use crate::native::{Buckets, SCHEMA, SCHEMA_MIN};
+use crate::native::{Buckets, SCHEMA_MAX, SCHEMA_MIN};
 use crate::sum::Sum;
 use crate::table::{Series, Totals};
 use crate::value::{HistogramTotal, Kind, Shape, SummaryPart, Total};
@@ -30,6 +31,7 @@ const STATE: u8 = 2;
 const ENDED: u8 = 3;
 const MARKED: u8 = 4;
 const APPLIED: u8 = 5;
+const UNIT: u8 = 6;
 
 /// An entry that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,7 @@ pub enum EntryError {
 enum Change {
     Opened { id: u64, labels: Labels, kind: Kind, help: String, ttl: Option<Duration>, start_ms: i64 },
     State { id: u64, total: State },
+    Unit { id: u64, unit: String },
     Ended { id: u64 },
     Marked { id: u64, mark: [u64; 2] },
     Applied { request: u128, wall_ms: i64 },
@@ -79,6 +82,11 @@ impl Writer {
         // 0 is none: a time to live of less than a millisecond can't be set.
         put_u64(out, ttl.unwrap_or(0));
         put_i64(out, series.start_ms);
+        if !series.metadata.unit.is_empty() {
+            out.push(UNIT);
+            put_u64(out, series.id);
+            put_bytes(out, series.metadata.unit.as_bytes());
+        }
     }
 
     pub(crate) fn state(&mut self, series: &Series) {
@@ -251,7 +259,7 @@ fn take_state(input: &mut &[u8]) -> Option<State> {
             let sum = take_sum(input)?;
             let classic = take_list(input, take_u64)?;
             let schema = i32::try_from(take_i64(input)?).ok()?;
-            (SCHEMA_MIN..=SCHEMA).contains(&schema).then_some(())?;
+            (SCHEMA_MIN..=SCHEMA_MAX).contains(&schema).then_some(())?;
             let zero = take_u64(input)?;
             let (positive, negative) = (take_side(input)?, take_side(input)?);
             let all = positive.iter().chain(&negative).map(|(_, count)| count).chain(&classic);
@@ -282,6 +290,9 @@ fn take_change(input: &mut &[u8]) -> Option<Change> {
             start_ms: take_i64(input)?,
         },
         STATE => Change::State { id: take_u64(input)?, total: take_state(input)? },
+        UNIT => {
+            Change::Unit { id: take_u64(input)?, unit: String::from_utf8(take_bytes(input)?.to_vec()).ok()? }
+        }
         ENDED => Change::Ended { id: take_u64(input)? },
         MARKED => Change::Marked { id: take_u64(input)?, mark: [take_u64(input)?, take_u64(input)?] },
         APPLIED => {
@@ -338,7 +349,7 @@ impl Replay {
                 }
                 let series = Series {
                     id,
-                    metadata: self.totals.metadata(labels.as_ref(), &kind, &help),
+                    metadata: self.totals.metadata(labels.as_ref(), &kind, &help, ""),
                     total: Total::new(&kind),
                     labels,
                     mark: [0; 2],
@@ -376,6 +387,11 @@ impl Replay {
                     }
                     // The entry with its labels could not be read, and the number is another's.
                     _ => {}
+                }
+            }
+            Change::Unit { id, unit } => {
+                if let Some(handle) = self.by_id.get(&id) {
+                    self.totals.set_unit(*handle, unit);
                 }
             }
             Change::Ended { id } => {

@@ -51,7 +51,13 @@ impl Names {
     }
 
     /// What is said of a metric name. All its series share it.
-    pub(crate) fn metadata(&self, labels: LabelsRef<'_>, kind: &Kind, help: &str) -> Arc<Metadata> {
+    pub(crate) fn metadata(
+        &self,
+        labels: LabelsRef<'_>,
+        kind: &Kind,
+        help: &str,
+        unit: &str,
+    ) -> Arc<Metadata> {
         let name = labels.metric_name().unwrap_or_default();
         match self.names.get(name) {
             Some(name) => name.metadata.clone(),
@@ -59,9 +65,18 @@ impl Names {
                 family: String::from_utf8_lossy(kind.family(name)).into_owned(),
                 kind: kind.metric_type(),
                 help: help.to_string(),
-                unit: String::new(),
+                unit: unit.to_string(),
             }),
         }
+    }
+
+    /// Says the unit of a metric name of which nothing was said yet.
+    pub(crate) fn set_unit(&mut self, name: &[u8], unit: String) -> Option<Arc<Metadata>> {
+        let known = self.names.get_mut(name)?;
+        if known.metadata.unit.is_empty() {
+            known.metadata = Arc::new(Metadata { unit, ..(*known.metadata).clone() });
+        }
+        Some(known.metadata.clone())
     }
 
     /// The totals that have to end before a series of this kind may have this name: a histogram and a summary can't

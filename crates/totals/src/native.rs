@@ -8,12 +8,17 @@ use model::{BucketSpan, Counts, Histogram, ResetHint};
 
 /// The finest resolution: 8 buckets for each power of two.
 pub const SCHEMA: i32 = 3;
+/// The finest resolution of buckets that come from elsewhere ([`Buckets::exponential`]), as in Prometheus.
+pub const SCHEMA_MAX: i32 = 8;
 /// The coarsest resolution. At -4 all floats together have 129 buckets on each side of zero.
 pub const SCHEMA_MIN: i32 = -4;
 /// Most buckets, on both sides of zero together, as long as there is a coarser resolution.
 pub const BUCKETS_MAX: usize = 160;
 /// Values up to this distance from zero go into the zero bucket: client libraries' default.
 pub const ZERO_THRESHOLD: f64 = 2.938735877055719e-39;
+
+/// Floats have exponents from -1074 to 1024, so no bucket has an index beyond this one at resolution 0.
+const INDEX_MAX: i64 = 1100;
 
 /// A gap of up to this many empty buckets is written as empty buckets, since a span costs as much.
 const GAP_MAX: i32 = 2;
@@ -48,22 +53,24 @@ impl Default for Buckets {
 
 impl Buckets {
     /// Buckets as OpenTelemetry counts them: the first of each side has the index `offset`, and the bucket with index i
-    /// begins above `2^(i / 2^scale)`, where ours ends at such a bound. A finer scale than [`SCHEMA`] is reduced to it.
-    /// `None`: the scale is coarser than [`SCHEMA_MIN`], or a number is too large.
+    /// begins above `2^(i / 2^scale)`, where ours ends at such a bound. A finer scale than [`SCHEMA_MAX`] is reduced to
+    /// it. Buckets beyond the range of floats are counted in the outermost ones. `None`: the scale is coarser than [`SCHEMA_MIN`], or a number is too large.
     pub fn exponential(
         scale: i32,
         zero: u64,
         positive: (i32, &[u64]),
         negative: (i32, &[u64]),
     ) -> Option<Buckets> {
-        let schema = scale.min(SCHEMA);
+        let schema = scale.min(SCHEMA_MAX);
         let steps = u32::try_from(scale.checked_sub(schema)?).ok().filter(|steps| *steps < 32)?;
         (schema >= SCHEMA_MIN).then_some(())?;
         let round_up = (1i64 << steps) - 1;
+        let last = if schema < 0 { INDEX_MAX >> -schema } else { INDEX_MAX << schema };
         let side = |(offset, counts): (i32, &[u64])| -> Option<Vec<(i32, u64)>> {
             let mut side = Vec::new();
             for (index, count) in (i64::from(offset) + 1..).zip(counts).filter(|(_, count)| **count > 0) {
-                side.push((i32::try_from((index + round_up) >> steps).ok()?, *count));
+                let index = i32::try_from((index + round_up) >> steps).ok()?;
+                side.push((index.clamp(-last as i32, last as i32), *count));
             }
             Some(side)
         };
@@ -80,6 +87,9 @@ impl Buckets {
         if value.abs() <= ZERO_THRESHOLD {
             self.zero += count;
             return;
+        }
+        while self.schema > SCHEMA {
+            self.reduce();
         }
         let index = index(value.abs(), self.schema);
         let side = if value > 0.0 { &mut self.positive } else { &mut self.negative };
@@ -99,7 +109,11 @@ impl Buckets {
     /// Adds the counts of `other`.
     pub fn merge(&mut self, other: &Buckets) {
         let mut other = other.clone();
-        let schema = self.schema.min(other.schema);
+        if self.count() == 0 {
+            self.schema = other.schema;
+        }
+        // Without buckets there is no resolution to keep to.
+        let schema = if other.len() == 0 { self.schema } else { self.schema.min(other.schema) };
         for buckets in [&mut *self, &mut other] {
             while buckets.schema > schema {
                 buckets.reduce();
@@ -290,6 +304,8 @@ mod tests {
             merged.merge(&Buckets::exponential(20, 0, (offset, &counts), (0, &[])).unwrap());
         }
         merged.merge(&Buckets::exponential(20, 0, (0, &[]), (fine(1.5).0, &[2])).unwrap());
+        assert_eq!(merged.schema, SCHEMA_MAX, "as fine as native histograms are");
+        (SCHEMA..SCHEMA_MAX).for_each(|_| merged.reduce());
         assert_eq!(merged, counted);
         assert_eq!(Buckets::exponential(-4, 7, (-1, &[3]), (0, &[])).unwrap().count(), 10);
         for wrong in [

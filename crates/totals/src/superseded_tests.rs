@@ -19,7 +19,7 @@ fn open_summary(totals: &mut Totals, at: u64) -> Result<[Handle; 3], Refused> {
     let mut open = |pairs: &[(&str, &str)], part| {
         let labels = Labels::from_pairs(pairs.iter().copied());
         let kind = &Kind::Summary(part);
-        totals.open(NewSeries { labels: labels.as_ref(), kind, help: "", ttl: None }, now(at))
+        totals.open(NewSeries { labels: labels.as_ref(), kind, help: "", unit: "", ttl: None }, now(at))
     };
     let quantile = open(&[("__name__", "h"), ("quantile", "0.5"), ("x", "1")], SummaryPart::Quantile)?;
     let sum = open(&[("__name__", "h_sum"), ("x", "1")], SummaryPart::Sum)?;

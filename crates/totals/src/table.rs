@@ -47,6 +47,7 @@ pub struct NewSeries<'n> {
     pub labels: LabelsRef<'n>,
     pub kind: &'n Kind,
     pub help: &'n str,
+    pub unit: &'n str,
     /// How long the series lives without a change. `None`: for ever.
     pub ttl: Option<Duration>,
 }
@@ -166,7 +167,7 @@ impl Totals {
             self.insert(Series {
                 id,
                 labels: new.labels.to_labels(),
-                metadata: self.names.metadata(new.labels, new.kind, new.help),
+                metadata: self.names.metadata(new.labels, new.kind, new.help, new.unit),
                 total: Total::new(new.kind),
                 mark: [0; 2],
                 ttl: new.ttl,
@@ -187,6 +188,27 @@ impl Totals {
             Err(_) => self.refused.add(new.labels.metric_name().unwrap_or_default()),
         }
         result
+    }
+
+    /// As [`Totals::open`], but a histogram that has other buckets so far ends, and a new one begins: for owners whose
+    /// series say themselves what their buckets are.
+    pub fn open_or_restart(&mut self, new: NewSeries<'_>, now: Now) -> Result<Handle, Refused> {
+        if let Some(series) = self.find(new.labels).and_then(|handle| self.get_mut(handle))
+            && series.total.kind() != *new.kind
+        {
+            series.epoch = 0;
+        }
+        self.open(new, now)
+    }
+
+    /// Says the unit of a series that was read back.
+    pub(crate) fn set_unit(&mut self, handle: Handle, unit: String) {
+        let name =
+            self.get(handle).and_then(|series| series.labels.as_ref().metric_name().map(<[u8]>::to_vec));
+        let metadata = name.and_then(|name| self.names.set_unit(&name, unit));
+        if let (Some(metadata), Some(series)) = (metadata, self.get_mut(handle)) {
+            series.metadata = metadata;
+        }
     }
 
     /// Adds to a counter.
@@ -288,8 +310,14 @@ impl Totals {
         &self.refused
     }
 
-    pub(crate) fn metadata(&self, labels: LabelsRef<'_>, kind: &Kind, help: &str) -> Arc<Metadata> {
-        self.names.metadata(labels, kind, help)
+    pub(crate) fn metadata(
+        &self,
+        labels: LabelsRef<'_>,
+        kind: &Kind,
+        help: &str,
+        unit: &str,
+    ) -> Arc<Metadata> {
+        self.names.metadata(labels, kind, help, unit)
     }
 
     /// Whether the limits allow a new series, in place of `old`.

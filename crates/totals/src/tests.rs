@@ -29,7 +29,7 @@ pub(crate) fn classic() -> Kind {
 pub(crate) fn open(totals: &mut Totals, name: &str, x: u8, kind: &Kind, at: Now) -> Result<Handle, Refused> {
     let labels = labels(name, x);
     let ttl = Some(Duration::from_secs(3600));
-    totals.open(NewSeries { labels: labels.as_ref(), kind, help: "a help", ttl }, at)
+    totals.open(NewSeries { labels: labels.as_ref(), kind, help: "a help", unit: "", ttl }, at)
 }
 
 /// `series value@seconds after START`, in order.
@@ -234,6 +234,54 @@ fn marks_and_applied_requests_are_in_the_journal_and_in_a_snapshot() {
         assert_eq!(totals.mark(handle), Some([1_800_000_000_000_000_000, u64::MAX]));
         assert!(totals.is_applied(u128::MAX - 5) && !totals.is_applied(5));
     }
+}
+
+#[test]
+fn a_histogram_with_other_buckets_begins_again_in_its_commit() {
+    let with = |bounds: &[f64]| Kind::Histogram(Arc::new(Shape::classic(bounds).unwrap()));
+    let mut totals = Totals::new(Limits::default());
+    let named = labels("h", 1);
+    let new = |kind| NewSeries { labels: named.as_ref(), kind, help: "", unit: "seconds", ttl: None };
+    let (old, kind) = (with(&[1.0, 2.0]), with(&[2.0, 3.0]));
+    let handle = totals.open_or_restart(new(&old), now(0)).unwrap();
+    totals.add_classic(handle, &[1, 2, 3], 9.0).unwrap();
+    let first = flush(&mut totals, now(10));
+    assert_eq!(first.batch.metadata[0].unit, "seconds");
+    let mut journal = vec![first.entry.clone()];
+    totals.confirm(first);
+    // A commit that fails changes nothing.
+    totals.begin_changes();
+    let changed = totals.open_or_restart(new(&kind), now(20)).unwrap();
+    totals.add_classic(changed, &[1, 0, 0], 1.0).unwrap();
+    let failed = totals.flush_changes(now(20), Begin::WithZero).unwrap();
+    totals.retract(failed);
+    totals.undo_changes();
+    let handle = totals.find(named.as_ref()).unwrap();
+    let before = restarted(&totals.snapshot(), Duration::ZERO);
+    let read = before.find(named.as_ref()).unwrap();
+    assert_eq!(before.get(read).unwrap().total, totals.get(handle).unwrap().total);
+    totals.begin_changes();
+    let changed = totals.open_or_restart(new(&kind), now(30)).unwrap();
+    totals.add_classic(changed, &[1, 0, 1], 5.0).unwrap();
+    let again = totals.flush_changes(now(30), Begin::WithZero).unwrap();
+    let sent = lines(&again.batch);
+    let of = |series: &str| -> Vec<String> {
+        let value =
+            |line: &String| line.strip_prefix(series).map(|rest| rest.split('@').next().unwrap().into());
+        sent.iter().filter_map(value).collect()
+    };
+    assert_eq!(of(r#"h_bucket{le="1",x="1"} "#), ["1", "stale"]);
+    assert_eq!(of(r#"h_bucket{le="2",x="1"} "#), ["3", "stale", "0", "1"]);
+    assert_eq!(of(r#"h_count{x="1"} "#), ["6", "stale", "0", "2"]);
+    journal.push(again.entry.clone());
+    totals.confirm(again);
+    totals.end_changes();
+    let mut totals = restarted(&journal, Duration::ZERO);
+    let handle = totals.find(named.as_ref()).unwrap();
+    totals.add_classic(handle, &[0, 1, 0], 0.0).unwrap();
+    let flush = flush(&mut totals, now(40));
+    assert_eq!(lines(&flush.batch)[1], r#"h_bucket{le="3",x="1"} 2@40000"#);
+    assert_eq!(flush.batch.metadata[0].unit, "seconds", "the journal has it");
 }
 
 /// What docs/benchmarks.md says of the journal.

@@ -165,7 +165,7 @@ fn totals() -> Vec<u8> {
     for (name, kind) in &kinds {
         let labels = labels(name);
         let ttl = Some(Duration::from_secs(60));
-        let new = NewSeries { labels: labels.as_ref(), kind, help: "a help", ttl };
+        let new = NewSeries { labels: labels.as_ref(), kind, help: "a help", unit: "", ttl };
         let handle = totals.open(new, now).unwrap();
         // Each takes one of these only.
         let _ = (totals.add(handle, 0.1), totals.add(handle, 0.2), totals.set(handle, -7.5));
