@@ -299,6 +299,36 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         (
             "OTLP",
+            "series of the totals of deltas",
+            format!("{}, `otlp.max_series`", count(totals::Limits::default().series)),
+        ),
+        (
+            "OTLP",
+            "such series of one metric name",
+            format!("{}, `otlp.max_series_per_metric`", count(totals::Limits::default().series_per_name)),
+        ),
+        ("OTLP", "memory of the totals", bytes(totals::Limits::default().bytes)),
+        (
+            "OTLP",
+            "requests with deltas that are remembered, so that a repetition is not added again",
+            format!(
+                "{} of the last {} min",
+                named(count(totals::REQUESTS_MAX), "REQUESTS_MAX"),
+                totals::REQUEST_AGE_MS / 60_000
+            ),
+        ),
+        (
+            "OTLP",
+            "bounds of an explicit histogram with deltas",
+            named(count(totals::BOUNDS_MAX), "BOUNDS_MAX"),
+        ),
+        (
+            "OTLP",
+            "buckets of an exponential histogram with deltas",
+            named(count(totals::native::BUCKETS_MAX), "BUCKETS_MAX"),
+        ),
+        (
+            "OTLP",
             "the message about data points that were left out",
             named(bytes(receive::otlp_input::MESSAGE_BYTES), "MESSAGE_BYTES"),
         ),

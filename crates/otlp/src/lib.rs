@@ -19,9 +19,10 @@
 //!
 //! [`decode`], then `translate/mod.rs`. [`response()`] is what is answered.
 //!
-//! Deltas are rejected so far, each with a sentence that says what to set.
+//! Deltas are not in the batch: [`Decoded::deltas`] has them for the caller, who adds them up.
 
 mod buckets;
+mod deltas;
 mod json;
 mod label_name;
 mod metric_name;
@@ -32,6 +33,7 @@ mod translate;
 mod unit;
 mod value;
 
+pub use deltas::{Change, DeltaPoint, Deltas};
 pub use rejected::{Counts, Reason};
 pub use response::{Code, response, status, status_with_retry};
 pub use settings::{ExponentialHistograms, Promote, Settings, Strategy};

@@ -6,7 +6,7 @@ use model::words::counted;
 /// Why a data point is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It is a delta.
+    /// It is a delta that can't be added.
     Delta,
     /// It is neither a delta nor cumulative.
     Temporality,
@@ -106,6 +106,12 @@ impl Rejections {
 pub struct Counts([u64; Reason::ALL.len()]);
 
 impl Counts {
+    pub fn add(&mut self, reason: Reason, points: u64) {
+        if let Some(count) = self.0.get_mut(reason as usize) {
+            *count += points;
+        }
+    }
+
     /// The reasons with their numbers.
     pub fn iter(self) -> impl Iterator<Item = (Reason, u64)> {
         Reason::ALL.into_iter().zip(self.0)

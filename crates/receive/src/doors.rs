@@ -5,6 +5,7 @@ use crate::body;
 use crate::http_input::{CountedAs, routes};
 use crate::import::Import;
 use crate::options::{Options, OptionsError};
+use crate::otlp_input::deltas;
 use crate::otlp_input::grpc::OtlpGrpc;
 use crate::otlp_input::{OtlpHttp, other_signals};
 use crate::write::RemoteWrite;
@@ -18,6 +19,7 @@ use intake::{Admission, Input, Intake, Number};
 use model::Clock;
 use std::sync::{Arc, PoisonError, RwLock};
 use storage::Storage;
+use totals::Accumulators;
 
 /// The HTTP inputs. Clones are the same; the groups' task ends when the last clone is dropped.
 #[derive(Clone)]
@@ -31,6 +33,7 @@ struct Inner {
     routes: Routes<Doors>,
     options: RwLock<Arc<Options>>,
     groups: Groups,
+    deltas: Arc<Accumulators>,
     denied: Denied,
     started: i64,
 }
@@ -67,6 +70,9 @@ pub enum OpenError {
     /// The journal of groups.
     #[error("the journal of groups: {0}")]
     Journal(#[from] storage::OpenError),
+    /// The journal of totals of OTLP.
+    #[error("the journal of OTLP's totals: {0}")]
+    Deltas(#[source] storage::OpenError),
 }
 
 impl Doors {
@@ -76,10 +82,11 @@ impl Doors {
         options.check()?;
         let intake = Intake::new(storage.clone(), clock.clone(), options.intake.clone());
         let intake = intake.map_err(OptionsError::from)?;
+        let deltas = deltas::open(&intake, &options.deltas).await.map_err(OpenError::Deltas)?;
         let routes = routes(RemoteWrite::new(&intake))
             .merge(routes(Import::new(&intake)))
-            .merge(routes(OtlpHttp::new(&intake)))
-            .merge(routes(OtlpGrpc::new(&intake)))
+            .merge(routes(OtlpHttp::new(&intake, &deltas)))
+            .merge(routes(OtlpGrpc::new(&intake, &deltas)))
             .merge_unlisted(other_signals())
             .merge(pushgateway::routes())
             .merge(influx::routes())
@@ -97,6 +104,7 @@ impl Doors {
             started: clock.now_ms(),
             options: RwLock::new(Arc::new(options)),
             groups,
+            deltas,
             denied: Denied::default(),
         })))
     }
@@ -127,6 +135,7 @@ impl Doors {
         options.check()?;
         self.0.intake.set_settings(options.intake.clone())?;
         let gateway = options.pushgateway.groups.clone();
+        self.0.deltas.set(options.deltas.totals());
         *self.0.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
         // It fails only if the groups' task has ended, which then needs no settings.
         let _ = self.0.groups.set_options(gateway).await;
@@ -147,6 +156,11 @@ impl Doors {
             return Ok(String::new());
         }
         Ok(self.groups().exposition(escaping).await?)
+    }
+
+    /// The totals of OTLP's deltas.
+    pub fn deltas(&self) -> &Accumulators {
+        &self.0.deltas
     }
 
     /// What all inputs share.

@@ -8,16 +8,16 @@ use crate::Doors;
 use crate::answer::{Refusal, whole};
 use crate::decode::{decode, encoding};
 use crate::options::Options;
-use crate::otlp_input::count_rejected;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use formats::Rejected;
 use formats::compress::Encoding;
 use formats::text::Format;
 use http::StatusCode;
 use http::request::Parts;
 use http_server::{Route, Routes};
 use intake::known::{Recognised, Recogniser};
-use intake::{Input, Outcome, TimeBounds};
+use intake::{Admission, Input, Outcome, TimeBounds};
 use model::Limits;
 use std::sync::Arc;
 
@@ -35,19 +35,20 @@ pub(crate) struct Conditions {
 
 /// What a body says.
 #[derive(Debug)]
-pub(crate) struct Decoded {
+pub(crate) struct Decoded<M = ()> {
     pub(crate) decoded: Recognised,
     /// The text format that the timestamps were written in, if any.
     pub(crate) written_in: Option<Format>,
-    /// Data points of OTLP that were left out, by reason.
-    pub(crate) rejected: Option<otlp::Counts>,
+    /// What else the input has read.
+    pub(crate) more: M,
 }
 
 /// An extension of an answer: the status by which it is counted, where its own says nothing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CountedAs(pub(crate) StatusCode);
 
-/// An input that is pushed to over HTTP. Neither of its functions reads a clock, a file or a socket.
+/// An input that is pushed to over HTTP. None of its functions reads a clock, a file or a socket; [`HttpInput::keep`] is
+/// the one that waits for the disk.
 pub(crate) trait HttpInput: Send + Sync + 'static {
     /// Where it is reached, by POST.
     const ROUTES: &'static [Route];
@@ -59,6 +60,9 @@ pub(crate) trait HttpInput: Send + Sync + 'static {
     const DEFAULT_ENCODING: Encoding;
     /// What the head of a request says of its body.
     type Head: Send + Sync + 'static;
+
+    /// What it reads from a body besides a batch.
+    type More: Send + 'static;
 
     /// Reads the head of a request.
     fn head(parts: &Parts) -> Result<Self::Head, Refusal>;
@@ -72,7 +76,24 @@ pub(crate) trait HttpInput: Send + Sync + 'static {
     }
 
     /// Reads a body that has been decompressed.
-    fn decode(head: &Self::Head, body: &[u8], conditions: &Conditions) -> Result<Decoded, Refusal>;
+    fn decode(
+        head: &Self::Head,
+        body: &[u8],
+        conditions: &Conditions,
+    ) -> Result<Decoded<Self::More>, Refusal>;
+
+    /// Keeps what a body has besides a batch, before the batch is appended. Adds what is left out of it to `rejected`.
+    fn keep(
+        &self,
+        _admission: &mut Admission,
+        _more: &mut Self::More,
+        _rejected: &mut Rejected,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Counts what the counters of all inputs do not have.
+    fn count(&self, _more: &Self::More, _outcome: &Outcome) {}
 
     /// The answer. `outcome` is there if something was appended, `refusal` if not all was kept.
     fn answer(_head: Option<&Self::Head>, _outcome: Option<&Outcome>, refusal: Option<&Refusal>) -> Response {
@@ -104,7 +125,7 @@ async fn serve<I: HttpInput>(input: &I, doors: &Doors, request: Request) -> Resp
         Err(refusal) => (None, Err(refusal)),
         Ok(head) => {
             let head = Arc::new(head);
-            let result = append::<I>(doors, input.input(Some(&head)), &parts, &head, body).await;
+            let result = append(input, doors, &parts, &head, body).await;
             (Some(head), result)
         }
     };
@@ -116,13 +137,13 @@ async fn serve<I: HttpInput>(input: &I, doors: &Doors, request: Request) -> Resp
 }
 
 async fn append<I: HttpInput>(
+    input: &I,
     doors: &Doors,
-    input: &Input,
     parts: &Parts,
     head: &Arc<I::Head>,
     body: axum::body::Body,
 ) -> Result<Outcome, Refusal> {
-    let mut admission = input.admit()?;
+    let mut admission = input.input(Some(head)).admit()?;
     let encoding = encoding(&parts.headers, I::ENCODING_HEADER, I::DEFAULT_ENCODING, I::ENCODINGS)?;
     let body = doors.read_body(&mut admission, body).await?;
     let (encoding, body) = I::unframe(encoding, body)?;
@@ -140,11 +161,10 @@ async fn append<I: HttpInput>(
         move |bytes: &[u8]| (I::decode(&head, bytes, &conditions), bytes.len())
     };
     let ((decoded, plain_bytes), body) = decode(body, admission.memory(), encoding, limit, decoder).await?;
-    let Decoded { mut decoded, written_in, rejected } = decoded?;
+    let Decoded { mut decoded, written_in, mut more } = decoded?;
     decoded.parsed.batch.keep_original(encoding.as_str(), body, plain_bytes);
+    input.keep(&mut admission, &mut more, &mut decoded.parsed.rejected).await?;
     let outcome = admission.append(decoded, written_in).await?;
-    if let Some(rejected) = rejected {
-        count_rejected(input, &rejected, &outcome);
-    }
+    input.count(&more, &outcome);
     Ok(outcome)
 }

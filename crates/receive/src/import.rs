@@ -39,6 +39,7 @@ impl HttpInput for Import {
     }];
     const ENCODINGS: &'static [(&'static str, Encoding)] = TEXT_ENCODINGS;
     const DEFAULT_ENCODING: Encoding = Encoding::Identity;
+    type More = ();
     type Head = Head;
 
     fn head(parts: &Parts) -> Result<Head, Refusal> {
@@ -64,7 +65,7 @@ impl HttpInput for Import {
         (options.extra_labels, options.limits) = (&extra, conditions.limits);
         let decoded = conditions.recogniser.parse_text(body, &options);
         let decoded = decoded.map_err(|error| Refusal::Malformed(error.to_string()))?;
-        Ok(Decoded { decoded, written_in: Some(*format), rejected: None })
+        Ok(Decoded { decoded, written_in: Some(*format), more: () })
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Options {
     pub influx: crate::influx::Settings,
     /// How OTLP becomes series.
     pub otlp: otlp::Settings,
+    /// How deltas of OTLP are added up.
+    pub deltas: crate::otlp_input::deltas::Settings,
 }
 
 impl Default for Options {
@@ -38,6 +40,7 @@ impl Default for Options {
             pushgateway: Pushgateway::default(),
             influx: crate::influx::Settings::default(),
             otlp: otlp::Settings::default(),
+            deltas: crate::otlp_input::deltas::Settings::default(),
         }
     }
 }

@@ -37,6 +37,7 @@ impl HttpInput for RemoteWrite {
     const ENCODINGS: &'static [(&'static str, Encoding)] =
         &[("snappy", Encoding::Snappy), ("zstd", Encoding::Zstd)];
     const DEFAULT_ENCODING: Encoding = Encoding::Snappy;
+    type More = ();
     type Head = Protocol;
 
     fn head(parts: &Parts) -> Result<Protocol, Refusal> {
@@ -62,7 +63,7 @@ impl HttpInput for RemoteWrite {
         let decoded = remote_write::decode(*protocol, body, &options)
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
         let parsed = Parsed { batch: decoded.batch, rejected: decoded.rejected };
-        Ok(Decoded { decoded: parsed.into(), written_in: None, rejected: None })
+        Ok(Decoded { decoded: parsed.into(), written_in: None, more: () })
     }
 
     fn answer(head: Option<&Protocol>, outcome: Option<&Outcome>, refusal: Option<&Refusal>) -> Response {

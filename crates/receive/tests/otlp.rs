@@ -112,9 +112,12 @@ async fn bad_data_points_are_named_in_the_answer_and_counted_and_the_rest_is_kep
         ("early", "gauge", r#"{"asInt":1}"#),
         ("late", "gauge", &format!("{},{}", point(3_600_000), point(1))),
         ("___", "gauge", &point(0)),
-        ("delta", "sum", &format!("{},{}", point(0), point(1))),
-    ])
-    .replacen(r#""sum":{"dataPoints""#, r#""sum":{"x":1,"dataPoints""#, 1);
+        (
+            "delta",
+            "sum",
+            r#"{"asDouble":"NaN","timeUnixNano":"1800000000000000000"},{"asDouble":"Infinity","timeUnixNano":"1800000000000000000"}"#,
+        ),
+    ]);
     let json = match json.rfind(r#""aggregationTemporality":2"#) {
         Some(at) => format!("{}\"aggregationTemporality\":1{}", &json[..at], &json[at + 26..]),
         None => unreachable!(),
@@ -126,8 +129,7 @@ async fn bad_data_points_are_named_in_the_answer_and_counted_and_the_rest_is_kep
     let message = partial["errorMessage"].as_str().unwrap();
     for part in [
         "5 data points left out: ",
-        "metric \"delta\": delta temporality",
-        "temporality_preference=cumulative",
+        "metric \"delta\": a delta that is not a finite number",
         "first of 2 such data points",
         "metric \"___\": nothing is left of the metric name",
         "metric \"early\": a data point without a time",

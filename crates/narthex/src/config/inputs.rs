@@ -223,7 +223,7 @@ pub enum TagStyle {
 }
 
 input_section!(
-    /// `otlp`: Prometheus' keys, and one more.
+    /// `otlp`: Prometheus' keys, and some more.
     #[derive(Default)]
     pub struct Otlp {
         /// An address for HTTP in addition to that of `--listen`.
@@ -250,6 +250,11 @@ input_section!(
         pub label_name_preserve_multiple_underscores: Option<bool>,
         /// The form of exponential histograms. Not a key of Prometheus.
         pub exponential_histograms: Option<ExponentialHistograms>,
+        /// How many senders a series of deltas has.
+        pub accumulate: Option<Accumulate>,
+        /// How long a series of deltas is kept after its last data point.
+        #[serde(deserialize_with = "maybe_duration")]
+        pub accumulate_ttl: Option<Duration>,
     }
 );
 
@@ -261,6 +266,14 @@ pub enum TranslationStrategy {
     #[serde(rename = "NoUTF8EscapingWithSuffixes")]
     NoUtf8EscapingWithSuffixes,
     NoTranslation,
+}
+
+/// `otlp.accumulate`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Accumulate {
+    Single,
+    Many,
 }
 
 /// `otlp.exponential_histograms`.

@@ -2,6 +2,7 @@
 
 use super::labels::LabelSet;
 use super::{Metric, Options, Stop};
+use crate::deltas::{Change, Delta, Deltas};
 use crate::rejected::Reason;
 use formats::wire::Fault;
 use model::{Batch, Histogram, LabelsBuilder, Point, Series, Value};
@@ -38,11 +39,19 @@ pub(super) struct Marks {
     exemplars: usize,
     metadata: usize,
     family: u32,
+    deltas: usize,
+    delta_bytes: usize,
+    delta_rows: usize,
+    delta_families: usize,
+    has_delta_family: bool,
 }
 
 pub(super) struct Emitter<'o> {
     options: &'o Options<'o>,
     pub(super) batch: Batch,
+    pub(super) deltas: Deltas,
+    /// The metadata of the metric under way is in `deltas`.
+    has_delta_family: bool,
     builder: LabelsBuilder<'static>,
     /// The metadata of the metric under way, once one of its series has been written.
     family: u32,
@@ -54,6 +63,8 @@ impl<'o> Emitter<'o> {
         Emitter {
             options,
             batch: Batch::new(),
+            deltas: Deltas::default(),
+            has_delta_family: false,
             builder: LabelsBuilder::new(),
             family: Series::NO_METADATA,
             name: String::new(),
@@ -62,6 +73,7 @@ impl<'o> Emitter<'o> {
 
     pub(super) fn begin_metric(&mut self) {
         self.family = Series::NO_METADATA;
+        self.has_delta_family = false;
     }
 
     pub(super) fn marks(&self) -> Marks {
@@ -74,6 +86,11 @@ impl<'o> Emitter<'o> {
             exemplars: exemplars.len(),
             metadata: metadata.len(),
             family: self.family,
+            deltas: self.deltas.list.len(),
+            delta_bytes: self.deltas.bytes.len(),
+            delta_rows: self.deltas.rows,
+            delta_families: self.deltas.families.len(),
+            has_delta_family: self.has_delta_family,
         }
     }
 
@@ -86,6 +103,11 @@ impl<'o> Emitter<'o> {
         batch.exemplars.truncate(marks.exemplars);
         batch.metadata.truncate(marks.metadata);
         self.family = marks.family;
+        self.deltas.list.truncate(marks.deltas);
+        self.deltas.bytes.truncate(marks.delta_bytes);
+        self.deltas.rows = marks.delta_rows;
+        self.deltas.families.truncate(marks.delta_families);
+        self.has_delta_family = marks.has_delta_family;
     }
 
     /// Adds a series of `metric` with the labels of the data point, a suffix to the metric's name and one more label.
@@ -115,10 +137,52 @@ impl<'o> Emitter<'o> {
 
     fn check_bytes(&self) -> Result<(), Refused> {
         let limit = self.options.label_bytes_max;
-        match self.batch.bytes.len() > limit {
+        match self.batch.bytes.len() + self.deltas.bytes.len() > limit {
             true => Err(Refused::Stop(Stop::TooMany { what: "bytes of labels", limit })),
             false => Ok(()),
         }
+    }
+
+    /// Adds a change of a series of `metric` with the labels of the data point. Times are in nanoseconds.
+    pub(super) fn delta(
+        &mut self,
+        metric: &Metric<'_>,
+        labels: &LabelSet<'_>,
+        (start, time): (u64, u64),
+        change: Change,
+    ) -> Result<(), Refused> {
+        let from = self.deltas.bytes.len();
+        let builder = std::mem::take(&mut self.builder);
+        let limits = &self.options.limits;
+        // The buckets of a histogram get a label `le` each, and limits hold for those.
+        let is_classic = matches!(change, Change::Explicit { .. });
+        let mut bytes = std::mem::take(&mut self.deltas.bytes);
+        let (builder, bucket) = match is_classic {
+            true => {
+                let name = format!("{}_bucket", metric.family);
+                labels.write(&name, Some(("le", "+Inf")), limits, builder, &mut bytes)
+            }
+            false => (builder, Ok(())),
+        };
+        bytes.truncate(from);
+        let le = is_classic.then_some(("le", ""));
+        let (builder, result) = labels.write(&metric.family, le, limits, builder, &mut bytes);
+        (self.builder, self.deltas.bytes) = (builder, bytes);
+        bucket.and(result).map_err(|error| Refused::Point(Reason::Labels, error.to_string()))?;
+        self.check_bytes()?;
+        if !self.has_delta_family {
+            self.deltas.families.push(metric.metadata());
+            self.has_delta_family = true;
+        }
+        self.deltas.rows += change.rows();
+        self.deltas.list.push(Delta {
+            labels: (from, self.deltas.bytes.len()),
+            family: self.deltas.families.len().saturating_sub(1),
+            start,
+            time,
+            change,
+        });
+        self.check_points()
     }
 
     pub(super) fn float(&mut self, series: u32, times: Times, value: f64) -> Result<(), Refused> {
@@ -165,7 +229,7 @@ impl<'o> Emitter<'o> {
 
     fn check_points(&self) -> Result<(), Refused> {
         let limit = self.options.points_max;
-        match self.batch.points.len() > limit {
+        match self.batch.points.len() + self.deltas.rows > limit {
             true => Err(Refused::Stop(Stop::TooMany { what: "samples, histograms and exemplars", limit })),
             false => Ok(()),
         }

@@ -4,7 +4,7 @@ use super::emit::{Refused, Times};
 use super::labels::{LabelFault, Piece};
 use super::point::Head;
 use super::{EXEMPLARS_MAX, Metric, Translator};
-use crate::value::key_value;
+use crate::value::{decimal, key_value};
 use formats::wire::Reader;
 
 /// The most characters of all labels of an exemplar. With more than that only trace and span id stay.
@@ -97,6 +97,34 @@ impl<'a> Translator<'a, '_> {
             labels.truncate(ids);
         }
         Ok(Ok(Exemplar { time, value, labels }))
+    }
+
+    /// Adds the exemplars of a delta to its series, of whose samples the batch has none. `bounds`: of the buckets of an
+    /// explicit histogram.
+    pub(super) fn delta_exemplars(
+        &mut self,
+        metric: &Metric<'a>,
+        head: &Head<'a>,
+        times: Times,
+        bounds: Option<&[f64]>,
+    ) -> Result<(), Refused> {
+        let mut exemplars = self.read_exemplars(metric, head)?;
+        let mut rest = exemplars.as_mut_slice();
+        for bound in bounds.into_iter().flatten().copied().chain([f64::INFINITY]) {
+            let end = rest.iter().position(|exemplar| exemplar.value > bound).unwrap_or(rest.len());
+            let (within, above) = rest.split_at_mut(end);
+            if !within.is_empty() {
+                let le = if bound == f64::INFINITY { "+Inf".into() } else { decimal(bound) };
+                let (suffix, le) = match bounds {
+                    Some(_) => ("_bucket", Some(("le", &*le))),
+                    None => ("", None),
+                };
+                let series = self.emitter.series(metric, &self.labels, suffix, le)?;
+                self.exemplars(metric, series, times, within)?;
+            }
+            rest = above;
+        }
+        Ok(())
     }
 
     /// Adds exemplars to a series, in order of time.

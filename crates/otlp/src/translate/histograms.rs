@@ -16,17 +16,17 @@ const ZERO_THRESHOLD: f64 = 1e-128;
 
 /// A histogram as it is in the request.
 #[derive(Debug, Default)]
-struct Given {
-    count: u64,
-    sum: Option<f64>,
+pub(super) struct Given {
+    pub(super) count: u64,
+    pub(super) sum: Option<f64>,
     /// Of explicit histograms.
-    counts: Vec<u64>,
-    bounds: Vec<f64>,
+    pub(super) counts: Vec<u64>,
+    pub(super) bounds: Vec<f64>,
     /// Of exponential histograms.
-    scale: i32,
-    zero: (f64, u64),
-    positive: Exponential,
-    negative: Exponential,
+    pub(super) scale: i32,
+    pub(super) zero: (f64, u64),
+    pub(super) positive: Exponential,
+    pub(super) negative: Exponential,
 }
 
 impl<'a> Translator<'a, '_> {
@@ -63,6 +63,11 @@ impl<'a> Translator<'a, '_> {
             }
         }
         let times = self.begin_point(head)?;
+        if metric.is_delta {
+            let bounds = given.bounds.clone();
+            self.delta_histogram(metric, head, given)?;
+            return self.delta_exemplars(metric, head, times, Some(&bounds));
+        }
         if !self.options.settings.convert_histograms_to_nhcb {
             let up_to = cumulative(&given.bounds, &given.counts);
             return self.classic(metric, head, times, &given, &up_to);
@@ -103,6 +108,10 @@ impl<'a> Translator<'a, '_> {
             return Err(Refused::Point(Reason::Histogram, why));
         }
         let times = self.begin_point(head)?;
+        if metric.is_delta {
+            self.delta_exponential(metric, head, given)?;
+            return self.delta_exemplars(metric, head, times, None);
+        }
         if self.options.settings.exponential_histograms == ExponentialHistograms::Classic {
             let up_to = buckets::classic(given.scale, given.zero, &given.negative, &given.positive);
             return self.classic(metric, head, times, &given, &up_to);

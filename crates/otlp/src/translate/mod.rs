@@ -3,6 +3,7 @@
 //! The fields of a message may come in any order. So a message is read once for what holds for all that is in it (the
 //! attributes of a resource, the name of a metric), and then again for its parts.
 
+mod deltas;
 mod emit;
 mod exemplars;
 mod histograms;
@@ -12,6 +13,7 @@ mod point;
 mod target_info;
 
 use crate::Encoding;
+use crate::deltas::Deltas;
 use crate::json;
 use crate::metric_name::{NameKind, metric_name};
 use crate::rejected::{Counts, Reason, Rejections};
@@ -74,6 +76,8 @@ pub struct Decoded {
     pub parsed: Parsed,
     /// How many data points were left out, by reason.
     pub rejected: Counts,
+    /// Changes of series, which are not in the batch.
+    pub deltas: Deltas,
 }
 
 /// Why a request as a whole is refused.
@@ -128,6 +132,7 @@ struct Metric<'a> {
     /// The name of its family in Prometheus.
     family: String,
     kind: MetricType,
+    is_delta: bool,
 }
 
 /// What the data of a metric is.
@@ -143,10 +148,6 @@ enum Kind {
 /// The aggregation temporality of cumulative data, and of deltas.
 const CUMULATIVE: u64 = 2;
 const DELTA: u64 = 1;
-
-/// What is to be done about deltas.
-const DELTA_ADVICE: &str = "delta temporality, which is not supported yet: let the application send cumulative values \
-                            (OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative)";
 
 struct Translator<'a, 'o> {
     options: &'o Options<'o>,
@@ -185,7 +186,8 @@ impl<'a, 'o> Translator<'a, 'o> {
 
     fn finish(self) -> Decoded {
         let (rejected, counts) = self.rejections.finish();
-        Decoded { parsed: Parsed { batch: self.emitter.batch, rejected }, rejected: counts }
+        let Emitter { batch, deltas, .. } = self.emitter;
+        Decoded { parsed: Parsed { batch, rejected }, rejected: counts, deltas }
     }
 
     fn request(&mut self, body: &'a [u8]) -> Result<(), Stop> {
@@ -292,21 +294,16 @@ impl<'a, 'o> Translator<'a, 'o> {
             _ => Kind::Summary,
         };
         let has_temporality = !matches!(kind, Kind::Gauge | Kind::Summary);
-        if has_temporality && head.temporality != CUMULATIVE {
-            let (reason, why) = match head.temporality {
-                DELTA => (Reason::Delta, DELTA_ADVICE),
-                _ => (
-                    Reason::Temporality,
-                    "neither delta nor cumulative: its aggregation temporality is missing",
-                ),
-            };
-            self.rejections.count(reason, head.points, &name, || why.to_string());
+        let is_delta = has_temporality && head.temporality == DELTA;
+        if has_temporality && !is_delta && head.temporality != CUMULATIVE {
+            let why = "neither delta nor cumulative: its aggregation temporality is missing";
+            self.rejections.count(Reason::Temporality, head.points, &name, || why.to_string());
             return Ok(());
         }
         let unit = String::from_utf8_lossy(unit);
         let strategy = self.options.settings.translation_strategy;
         let metric = match metric_name(&name, &unit, kind.of_name(), strategy) {
-            Ok(family) => Metric { kind: kind.of_metadata(), family, name, unit, description },
+            Ok(family) => Metric { kind: kind.of_metadata(), family, name, unit, description, is_delta },
             Err(error) => {
                 self.rejections.count(Reason::MetricName, head.points, &name, || error.to_string());
                 return Ok(());

@@ -32,6 +32,10 @@ impl<'a> Translator<'a, '_> {
             }
         }
         let times = self.begin_point(head)?;
+        if metric.is_delta {
+            self.delta_number(metric, head, value)?;
+            return self.delta_exemplars(metric, head, times, None);
+        }
         let series = self.emitter.series(metric, &self.labels, "", None)?;
         self.emitter.float(series, times, head.value(value))?;
         let mut exemplars = self.read_exemplars(metric, head)?;

@@ -64,6 +64,7 @@ impl<'a> Translator<'a, '_> {
             description: b"Target metadata",
             family: "target_info".into(),
             kind: MetricType::Gauge,
+            is_delta: false,
         };
         let marks = self.emitter.marks();
         self.emitter.begin_metric();

@@ -11,6 +11,7 @@
 //! there is none, among the headers.
 
 use super::answer::{Verdict, response};
+use super::{More, OtlpInput};
 use crate::answer::Refusal;
 use crate::http_input::{Conditions, CountedAs, Decoded, HttpInput};
 use ::otlp::{Code, Encoding as Format};
@@ -19,14 +20,17 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
+use formats::Rejected;
 use formats::compress::Encoding;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http_body_util::{BodyExt, Full};
 use http_server::Route;
-use intake::{Input, Intake, Outcome};
+use intake::{Admission, Input, Intake, Outcome};
 use model::words::cut;
 use std::convert::Infallible;
+use std::sync::Arc;
+use totals::Accumulators;
 
 const GRPC: &str = "application/grpc";
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -38,11 +42,11 @@ const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encodin
 const PREFIX_BYTES: usize = 5;
 
 #[derive(Debug)]
-pub(crate) struct OtlpGrpc(Input);
+pub(crate) struct OtlpGrpc(OtlpInput);
 
 impl OtlpGrpc {
-    pub(crate) fn new(intake: &Intake) -> Self {
-        OtlpGrpc(super::input(intake, "otlp_grpc"))
+    pub(crate) fn new(intake: &Intake, deltas: &Arc<Accumulators>) -> Self {
+        OtlpGrpc(OtlpInput::new(intake, "otlp_grpc", deltas))
     }
 }
 
@@ -56,6 +60,7 @@ impl HttpInput for OtlpGrpc {
     const ENCODINGS: &'static [(&'static str, Encoding)] =
         &[("gzip", Encoding::Gzip), ("zstd", Encoding::Zstd), ("identity", Encoding::Identity)];
     const DEFAULT_ENCODING: Encoding = Encoding::Identity;
+    type More = More;
     type Head = ();
 
     fn head(parts: &Parts) -> Result<(), Refusal> {
@@ -67,7 +72,20 @@ impl HttpInput for OtlpGrpc {
     }
 
     fn input(&self, _: Option<&()>) -> &Input {
-        &self.0
+        &self.0.input
+    }
+
+    async fn keep(
+        &self,
+        admission: &mut Admission,
+        more: &mut More,
+        rejected: &mut Rejected,
+    ) -> Result<(), Refusal> {
+        self.0.keep(admission, more, rejected).await
+    }
+
+    fn count(&self, more: &More, outcome: &Outcome) {
+        self.0.count(more, outcome);
     }
 
     fn unframe(encoding: Encoding, mut body: Vec<u8>) -> Result<(Encoding, Vec<u8>), Refusal> {
@@ -94,7 +112,7 @@ impl HttpInput for OtlpGrpc {
         Ok((encoding, body))
     }
 
-    fn decode(_: &(), body: &[u8], conditions: &Conditions) -> Result<Decoded, Refusal> {
+    fn decode(_: &(), body: &[u8], conditions: &Conditions) -> Result<Decoded<More>, Refusal> {
         super::decode(Format::Protobuf, body, conditions)
     }
 

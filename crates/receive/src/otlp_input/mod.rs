@@ -4,6 +4,7 @@
 //! `partial_success` says what was left out and why. 503 means: send it later. All other answers are final.
 
 mod answer;
+pub mod deltas;
 pub(crate) mod grpc;
 
 use crate::answer::Refusal;
@@ -15,12 +16,14 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
+use formats::Rejected;
 use formats::compress::Encoding;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
 use http_server::Route;
-use intake::{ByName, Input, Intake, Outcome};
-use std::sync::LazyLock;
+use intake::{Admission, ByName, Input, Intake, Outcome};
+use std::sync::{Arc, LazyLock};
+use totals::Accumulators;
 
 pub use answer::MESSAGE_BYTES;
 
@@ -33,39 +36,77 @@ const SERIES_LIMIT: &str = "series_limit";
 static REASONS: LazyLock<Vec<&'static str>> =
     LazyLock::new(|| Reason::ALL.into_iter().map(Reason::as_str).chain([SERIES_LIMIT]).collect());
 
-/// An input for OTLP, whose counters have reasons.
-fn input(intake: &Intake, name: &'static str) -> Input {
-    let input = intake.input_of(name, OTLP);
-    input.counters().data_points_rejected.get_or_init(|| ByName::new(&REASONS));
-    input
+/// What both transports share.
+#[derive(Debug)]
+struct OtlpInput {
+    input: Input,
+    deltas: Arc<Accumulators>,
 }
 
-/// Counts the data points that were left out. `decoded`: those that were left out by decoding.
-pub(crate) fn count_rejected(input: &Input, decoded: &::otlp::Counts, outcome: &Outcome) {
-    let Some(counters) = input.counters().data_points_rejected.get() else { return };
-    let mut rest = answer::rejected_points(outcome);
-    for (index, (_, count)) in decoded.iter().enumerate() {
-        counters.add(index, count);
-        rest = rest.saturating_sub(count);
+/// What is read from a request besides a batch.
+#[derive(Debug)]
+pub(crate) struct More {
+    /// Data points that were left out, by reason.
+    rejected: ::otlp::Counts,
+    deltas: Option<Arc<deltas::Request>>,
+}
+
+impl OtlpInput {
+    /// An input whose counters have reasons.
+    fn new(intake: &Intake, name: &'static str, deltas: &Arc<Accumulators>) -> Self {
+        let input = intake.input_of(name, OTLP);
+        input.counters().data_points_rejected.get_or_init(|| ByName::new(&REASONS));
+        OtlpInput { input, deltas: deltas.clone() }
     }
-    counters.add(Reason::ALL.len(), rest);
+
+    /// Adds the deltas to their totals.
+    async fn keep(
+        &self,
+        admission: &mut Admission,
+        more: &mut More,
+        rejected: &mut Rejected,
+    ) -> Result<(), Refusal> {
+        let Some(request) = more.deltas.take() else { return Ok(()) };
+        admission.memory().grow(request.heap_bytes()).await?;
+        let deltas::LeftOut { invalid, over_limit, reasons } =
+            request.commit(&self.deltas, &self.input).await?;
+        more.rejected.add(Reason::Delta, invalid);
+        let over_limit = over_limit.len() as u64;
+        rejected.samples += invalid + over_limit;
+        rejected.series += over_limit;
+        rejected.over_series_limit += over_limit;
+        reasons.into_iter().flatten().for_each(|reason| rejected.explain(|| reason));
+        Ok(())
+    }
+
+    /// Counts the data points that were left out.
+    fn count(&self, more: &More, outcome: &Outcome) {
+        let Some(counters) = self.input.counters().data_points_rejected.get() else { return };
+        let mut rest = answer::rejected_points(outcome);
+        for (index, (_, count)) in more.rejected.iter().enumerate() {
+            counters.add(index, count);
+            rest = rest.saturating_sub(count);
+        }
+        counters.add(Reason::ALL.len(), rest);
+    }
 }
 
 /// Reads a request, of either transport.
-fn decode(format: Format, body: &[u8], conditions: &Conditions) -> Result<Decoded, Refusal> {
+fn decode(format: Format, body: &[u8], conditions: &Conditions) -> Result<Decoded<More>, Refusal> {
     let refused_time = |time: i64| conditions.bounds.refusal(time, None);
     let options = ::otlp::Options::new(&conditions.options.otlp, conditions.limits, &refused_time);
-    let decoded =
+    let ::otlp::Decoded { parsed, rejected, deltas } =
         ::otlp::decode(format, body, &options).map_err(|error| Refusal::Malformed(error.to_string()))?;
-    Ok(Decoded { decoded: decoded.parsed.into(), written_in: None, rejected: Some(decoded.rejected) })
+    let deltas = deltas::Request::new(deltas, body, &conditions.options.deltas);
+    Ok(Decoded { decoded: parsed.into(), written_in: None, more: More { rejected, deltas } })
 }
 
 #[derive(Debug)]
-pub(crate) struct OtlpHttp(Input);
+pub(crate) struct OtlpHttp(OtlpInput);
 
 impl OtlpHttp {
-    pub(crate) fn new(intake: &Intake) -> Self {
-        OtlpHttp(input(intake, "otlp_http"))
+    pub(crate) fn new(intake: &Intake, deltas: &Arc<Accumulators>) -> Self {
+        OtlpHttp(OtlpInput::new(intake, "otlp_http", deltas))
     }
 }
 
@@ -76,6 +117,7 @@ impl HttpInput for OtlpHttp {
     ];
     const ENCODINGS: &'static [(&'static str, Encoding)] = TEXT_ENCODINGS;
     const DEFAULT_ENCODING: Encoding = Encoding::Identity;
+    type More = More;
     type Head = Format;
 
     fn head(parts: &Parts) -> Result<Format, Refusal> {
@@ -87,10 +129,23 @@ impl HttpInput for OtlpHttp {
     }
 
     fn input(&self, _: Option<&Format>) -> &Input {
-        &self.0
+        &self.0.input
     }
 
-    fn decode(format: &Format, body: &[u8], conditions: &Conditions) -> Result<Decoded, Refusal> {
+    async fn keep(
+        &self,
+        admission: &mut Admission,
+        more: &mut More,
+        rejected: &mut Rejected,
+    ) -> Result<(), Refusal> {
+        self.0.keep(admission, more, rejected).await
+    }
+
+    fn count(&self, more: &More, outcome: &Outcome) {
+        self.0.count(more, outcome);
+    }
+
+    fn decode(format: &Format, body: &[u8], conditions: &Conditions) -> Result<Decoded<More>, Refusal> {
         decode(*format, body, conditions)
     }
 

@@ -117,6 +117,7 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
     let influx = file.influx.as_ref().map(|section| influx::settings(section, faults)).unwrap_or_default();
     let listeners = listeners::listeners(&file, &influx, faults);
     let otlp = otlp::settings(file.otlp.as_ref(), faults);
+    let deltas = otlp::deltas(file.otlp.as_ref(), &file.inputs.clone().unwrap_or_default());
     let more_addresses = otlp::addresses(file.otlp.as_ref(), faults);
     let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();
     let external_labels = external_labels(labels, lookup, faults);
@@ -155,7 +156,7 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
     let collect = collect(file.collect, faults);
     let mut section = file.receive.unwrap_or_default();
     let security = Settings { more_addresses, ..inputs::security(&mut section, faults) };
-    let receive = receive::Options { influx, otlp, ..inputs::options(section, settings, faults) };
+    let receive = receive::Options { influx, otlp, deltas, ..inputs::options(section, settings, faults) };
     Config { external_labels, destinations, log, max_in_memory, collect, receive, listeners, security }
 }
 

@@ -1,8 +1,10 @@
 //! `otlp`: the settings for converting OTLP to series.
 
 use super::Faults;
-use crate::config::inputs::{ExponentialHistograms, Otlp, TranslationStrategy};
+use super::statsd::limits;
+use crate::config::inputs::{Accumulate, ExponentialHistograms, Input, Otlp, TranslationStrategy};
 use otlp::{Promote, Settings, Strategy};
+use receive::otlp_input::deltas::{self, Senders};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -67,6 +69,24 @@ pub(super) fn settings(section: Option<&Otlp>, faults: &Faults<'_>) -> Settings 
     }
 }
 
+/// How deltas are added up. The limits of `inputs` are the defaults for those of the section.
+pub(super) fn deltas(section: Option<&Otlp>, defaults: &Input) -> deltas::Settings {
+    let default = deltas::Settings::default();
+    let own = section.map(Otlp::input).unwrap_or_default();
+    deltas::Settings {
+        senders: match section.and_then(|section| section.accumulate) {
+            None => default.senders,
+            Some(Accumulate::Single) => Senders::Single,
+            Some(Accumulate::Many) => Senders::Many,
+        },
+        ttl: match section.and_then(|section| section.accumulate_ttl) {
+            None => default.ttl,
+            Some(ttl) => (!ttl.is_zero()).then_some(ttl),
+        },
+        limits: limits(&own, defaults),
+    }
+}
+
 fn names(key: &str, given: &[String], faults: &Faults<'_>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (index, name) in given.iter().enumerate() {
@@ -85,7 +105,9 @@ fn names(key: &str, given: &[String], faults: &Faults<'_>) -> BTreeSet<String> {
 mod tests {
     use crate::config::parse;
     use otlp::{ExponentialHistograms, Promote, Settings, Strategy};
+    use receive::otlp_input::deltas::{self, Senders};
     use std::path::Path;
+    use std::time::Duration;
 
     fn settings(section: &str) -> Result<Settings, Vec<String>> {
         let text = format!("otlp: {section}\n");
@@ -124,6 +146,22 @@ mod tests {
     }
 
     #[test]
+    fn deltas_have_one_sender_and_live_an_hour_unless_told_otherwise() {
+        let settings = |text: &str| {
+            let (config, _) = parse("n.yml", Path::new(""), text, &|_| None).unwrap();
+            config.receive.deltas
+        };
+        let default = deltas::Settings::default();
+        assert_eq!((default.senders, default.ttl), (Senders::Single, Some(Duration::from_secs(3600))));
+        assert_eq!(settings("otlp: {}\n"), default);
+        let found = settings("otlp: {accumulate: many, accumulate_ttl: 2h, max_series: 7}\n");
+        assert_eq!((found.senders, found.ttl), (Senders::Many, Some(Duration::from_secs(7200))));
+        assert_eq!(found.limits.series, 7);
+        let found = settings("otlp: {accumulate_ttl: 0}\ninputs: {max_series_per_metric: 3}\n");
+        assert_eq!((found.ttl, found.limits.series_per_name), (None, 3));
+    }
+
+    #[test]
     fn mistakes_are_reported_with_a_correction() {
         for (section, wanted) in [
             (
@@ -141,6 +179,7 @@ mod tests {
                 "otlp.grpc_listen: it is the address of otlp.http_listen",
             ),
             ("{http_listen: 4318x}", "otlp.http_listen: "),
+            ("{accumulate: several}", "otlp.accumulate: "),
             ("{translation_strategy: None}", "otlp.translation_strategy: "),
             ("{exponential_histograms: both}", "otlp.exponential_histograms: "),
         ] {

@@ -66,7 +66,7 @@ pub(super) fn statsd(section: &Section, defaults: &Input, faults: &Faults<'_>) -
         unix_mode,
         exposure,
         options: Arc::new(options(section, faults)),
-        totals: totals(section, defaults),
+        totals: totals::Settings { limits: limits(&section.input(), defaults), begin: begin(section) },
     })
 }
 
@@ -102,17 +102,20 @@ fn options(section: &Section, faults: &Faults<'_>) -> statsd::Options {
     options
 }
 
-/// The settings of the totals. The limits of `inputs` are the defaults for those of the section.
-fn totals(section: &Section, defaults: &Input) -> totals::Settings {
+/// The limits of totals. Those of `inputs` are the defaults for those of the section.
+pub(super) fn limits(section: &Input, defaults: &Input) -> totals::Limits {
     let mut limits = totals::Limits::default();
     limits.series = section.max_series.or(defaults.max_series).unwrap_or(limits.series);
     limits.series_per_name =
         section.max_series_per_metric.or(defaults.max_series_per_metric).unwrap_or(limits.series_per_name);
-    let begin = match section.begin_with_zero.unwrap_or(true) {
+    limits
+}
+
+fn begin(section: &Section) -> totals::Begin {
+    match section.begin_with_zero.unwrap_or(true) {
         true => totals::Begin::WithZero,
         false => totals::Begin::WithFirstValue,
-    };
-    totals::Settings { limits, begin }
+    }
 }
 
 #[cfg(test)]
