@@ -91,7 +91,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Settings {
     url: Url,
-    config: HttpConfig,
+    config: Arc<HttpConfig>,
 }
 
 impl Client {
@@ -117,13 +117,20 @@ impl Client {
             proof: Proof::new(&config, &url)?,
             fetcher: Fetcher::with(connecting.into(), url.uri())?,
             connected: Instant::now(),
-            settings: Arc::new(Settings { url, config }),
+            settings: Arc::new(Settings { url, config: Arc::new(config) }),
             keys_refused: Arc::default(),
         })
     }
 
     pub fn url(&self) -> &Url {
         &self.settings.url
+    }
+
+    /// The same client for another server with the same scheme: it shares settings, credentials and connections. The URL
+    /// must not have credentials of its own.
+    pub fn at(&self, url: Url) -> Client {
+        let settings = Settings { url, config: self.settings.config.clone() };
+        Client { settings: Arc::new(settings), ..self.clone() }
     }
 
     /// Returns true if requests are signed.
@@ -173,7 +180,8 @@ impl Client {
         self.fetcher.ask_for_tls(self.url().uri(), failure).await
     }
 
-    /// Sends a request and waits for the head of the answer. Follows redirects that keep method and body.
+    /// Sends a request and waits for the head of the answer. Follows redirects that keep method and body: 307 and 308,
+    /// and for GET all others.
     /// Gets a new token once if the server refuses the present one. Calls `sent` each time the request was
     /// sent.
     pub async fn send(
@@ -204,7 +212,9 @@ impl Client {
             let status = response.status().as_u16();
             let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             match (status, location) {
-                (307 | 308, Some(location)) if redirects > 0 => {
+                (301 | 302 | 303 | 307 | 308, Some(location))
+                    if redirects > 0 && (status > 303 || request.method == Method::GET) =>
+                {
                     if let Some(target) = redirected(&request.uri, location) {
                         redirects -= 1;
                         request.uri = target;

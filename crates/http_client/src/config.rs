@@ -31,7 +31,7 @@ pub struct HttpConfig {
     pub proxy: ProxyConfig,
     pub headers: BTreeMap<String, Secret>,
     pub http_headers: BTreeMap<String, HeaderValues>,
-    /// Follow 307 and 308, which keep the method and the body.
+    /// Follow redirects that keep the method and the body: 307 and 308, and for GET all others.
     pub follow_redirects: bool,
     /// Offer HTTP/2 over TLS.
     pub http2: bool,

@@ -138,6 +138,12 @@ impl Intake {
         &self.0.known
     }
 
+    /// Memory for bytes that are read before a request begins, such as an answer that is still arriving. It counts as
+    /// that of requests.
+    pub fn share(&self) -> Share {
+        self.0.budget.share()
+    }
+
     /// The memory that no request holds, in bytes.
     pub fn memory_free(&self) -> usize {
         self.0.budget.free()
