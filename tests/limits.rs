@@ -87,6 +87,17 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         ),
         ("The log", "series in the registry", count(log.max_series)),
         ("The log", "reserved for a full disk", bytes(log.reserve_bytes)),
+        (
+            "Scraping",
+            "a page, uncompressed, and as it arrives",
+            named(bytes(scrape::PAGE_BYTES_MAX), "PAGE_BYTES_MAX"),
+        ),
+        ("Scraping", "pages that are parsed at once", named(count(scrape::PARSES_MAX), "PARSES_MAX")),
+        (
+            "Scraping",
+            "dropped targets of a job that are kept to be shown",
+            named(count(scrape::DROPPED_MAX), "DROPPED_MAX"),
+        ),
         ("A series", "labels", count(series.labels)),
         ("A series", "a label's or metric's name", bytes(series.name_bytes)),
         ("A series", "a label's value", bytes(series.value_bytes)),

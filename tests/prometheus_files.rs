@@ -37,7 +37,7 @@ fn seconds(number: u32) -> Duration {
 
 const TABLE: [(&str, Expected); 24] = [
     ("agent_smallest", Accepted(agent_smallest)),
-    ("agent_that_scrapes", Refused("scrape_configs")),
+    ("agent_that_scrapes", Accepted(agent_that_scrapes)),
     ("every_key", Accepted(every_key)),
     ("tuned", Accepted(tuned)),
     ("relabelled", Accepted(relabelled)),
@@ -56,7 +56,7 @@ const TABLE: [(&str, Expected); 24] = [
     ("with_otlp", Accepted(with_otlp)),
     ("with_tracing", Refused("tracing")),
     ("with_runtime", Refused("runtime")),
-    ("with_scrape_files", Refused("scrape_config_files")),
+    ("with_scrape_files", Accepted(|config| assert_eq!(config.jobs, []))),
     ("by_socks", Accepted(by_socks)),
     ("without_scheme", Refused("remote_write[0].url")),
     ("two_schemes", RefusedByBoth("basic_auth and authorization exclude each other")),
@@ -65,6 +65,15 @@ const TABLE: [(&str, Expected); 24] = [
 fn with_otlp(config: &Config) {
     let promote = otlp::Promote::Only(["service.name".to_string()].into());
     assert_eq!(config.receive.otlp, otlp::Settings { promote, ..Default::default() });
+}
+
+fn agent_that_scrapes(config: &Config) {
+    let job = &config.jobs[0];
+    assert_eq!(
+        (job.name.as_str(), job.interval, job.timeout),
+        ("prometheus-agent", seconds(15), seconds(10))
+    );
+    assert_eq!(job.static_configs[0].targets, ["localhost:9095"]);
 }
 
 fn agent_smallest(config: &Config) {

@@ -136,7 +136,7 @@ fn sections_for_a_server_are_accepted_with_a_warning_each() {
             "n.yml: alerting has no effect: alerts are sent by the server that narthex pushes to",
             "n.yml: storage has no effect: storage is the business of the server that narthex pushes to; \
              narthex' own log is set in `log`",
-            "n.yml: global.evaluation_interval has no effect: narthex neither scrapes nor evaluates",
+            "n.yml: global.evaluation_interval has no effect: narthex evaluates no rules",
         ]
     );
 }
@@ -144,9 +144,9 @@ fn sections_for_a_server_are_accepted_with_a_warning_each() {
 #[test]
 fn unsupported_settings_of_prometheus_are_named() {
     assert_eq!(
-        wrong(&format!("{DESTINATION}scrape_configs:\n  - job_name: x\n")),
-        "n.yml:3:1: scrape_configs: narthex does not scrape yet: let the programs push, or keep Prometheus \
-         in agent mode for these\n  3 | scrape_configs:\n    | ^"
+        wrong(&format!("{DESTINATION}scrape_configs:\n  - job_name: x\n    ec2_sd_configs: []\n")),
+        "n.yml:5:5: scrape_configs[0].ec2_sd_configs: narthex does not find targets in this way: list them in \
+         static_configs\n  5 |     ec2_sd_configs: […\n    |     ^"
     );
     let error = wrong(&format!("{DESTINATION}    azuread: {{certificate: {{}}}}\n"));
     assert!(error.starts_with("n.yml:3:"), "{error}");

@@ -49,6 +49,8 @@ pub struct Config {
     pub max_in_memory: usize,
     pub collect: Collect,
     pub receive: receive::Options,
+    /// What is scraped; one of the listeners has the same.
+    pub jobs: Vec<Arc<scrape::Job>>,
     /// Inputs with sockets of their own.
     pub listeners: Vec<Arc<dyn intake::Listener>>,
     pub security: Settings,
@@ -70,6 +72,7 @@ impl Default for Config {
                 own: true,
             },
             receive: receive::Options::default(),
+            jobs: Vec::new(),
             listeners: Vec::new(),
             security: Settings::default(),
         }

@@ -126,8 +126,8 @@ impl Client {
         &self.settings.url
     }
 
-    /// The same client for another server with the same scheme: it shares settings, credentials and connections. The URL
-    /// must not have credentials of its own.
+    /// The same client for another server with the same scheme: it shares settings, credentials and connections. The
+    /// URL must not have credentials of its own.
     pub fn at(&self, url: Url) -> Client {
         let settings = Settings { url, config: self.settings.config.clone() };
         Client { settings: Arc::new(settings), ..self.clone() }

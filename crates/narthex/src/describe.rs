@@ -52,7 +52,12 @@ fn received(config: &Config) -> Vec<String> {
     let over_http: Vec<&str> =
         inputs.iter().filter(|input| input.source == Source::Http).map(|input| input.name).collect();
     let mut out = vec![format!("inputs over HTTP: {}", over_http.join(", "))];
-    for listener in &config.listeners {
+    for job in &config.jobs {
+        let targets: usize = job.static_configs.iter().map(|group| group.targets.len()).sum();
+        let (every, targets) = (human(job.interval), counted(targets as u64, "target"));
+        out.push(format!("scraping job {} every {every}: {targets}", job.name));
+    }
+    for listener in config.listeners.iter().filter(|listener| !listener.endpoints().is_empty()) {
         let endpoints: Vec<String> = listener.endpoints().iter().map(ToString::to_string).collect();
         out.push(format!("input {}: {}", listener.name(), endpoints.join(", ")));
     }

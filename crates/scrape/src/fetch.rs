@@ -73,7 +73,8 @@ pub fn accept(job: &Job) -> String {
         let escaping = job.escaping.as_str();
         let media = match protocol {
             Protocol::PrometheusProto => {
-                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited".into()
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+                    .into()
             }
             Protocol::OpenMetricsText1_0_0 => {
                 format!("application/openmetrics-text;version=1.0.0;escaping={escaping}")
@@ -88,8 +89,8 @@ pub fn accept(job: &Job) -> String {
     accept + &format!("*/*;q=0.{weight}")
 }
 
-/// The format that a `Content-Type` names. What names none is read as `fallback` says, or else as text 0.0.4, since most of
-/// what has another type is that.
+/// The format that a `Content-Type` names. What names none is read as `fallback` says, or else as text 0.0.4, since
+/// most of what has another type is that.
 pub fn format_of(content_type: Option<&str>, fallback: Option<PageFormat>) -> PageFormat {
     let media = content_type.and_then(|header| header.split(';').next()).unwrap_or_default().trim();
     match media.to_ascii_lowercase().as_str() {
@@ -100,7 +101,7 @@ pub fn format_of(content_type: Option<&str>, fallback: Option<PageFormat>) -> Pa
     }
 }
 
-/// Asks a target for its page. `memory` holds what has arrived.
+/// Asks a target for its page. `memory` accounts for the bytes of the page.
 pub async fn fetch(
     client: &Client,
     target: &Target,

@@ -38,7 +38,7 @@ pub struct Job {
     pub sampling: Sampling,
 }
 
-/// What becomes of the samples of a page.
+/// How the samples of a page are treated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     pub honor_labels: bool,
@@ -138,10 +138,7 @@ impl Job {
                 validation,
                 sample_limit: limit(entry.sample_limit, global.sample_limit),
                 label_limit: limit(entry.label_limit, global.label_limit),
-                label_name_length_limit: limit(
-                    entry.label_name_length_limit,
-                    global.label_name_length_limit,
-                ),
+                label_name_length_limit: limit(entry.label_name_length_limit, global.label_name_length_limit),
                 label_value_length_limit: limit(
                     entry.label_value_length_limit,
                     global.label_value_length_limit,
@@ -160,7 +157,9 @@ impl Job {
         if self.name.is_empty() {
             fault("job_name", "is empty: each job needs a name");
         }
-        if entry.convert_classic_histograms_to_nhcb.or(global.convert_classic_histograms_to_nhcb) == Some(true) {
+        if entry.convert_classic_histograms_to_nhcb.or(global.convert_classic_histograms_to_nhcb)
+            == Some(true)
+        {
             let why = "narthex does not convert scraped histograms: leave it out to keep classic buckets";
             fault("convert_classic_histograms_to_nhcb", why);
         }
@@ -180,7 +179,8 @@ impl Job {
         for (number, group) in self.static_configs.iter().enumerate() {
             for (index, target) in group.targets.iter().enumerate().filter(|_| checks_addresses) {
                 if target.contains('/') {
-                    let why = "an address is HOST:PORT: scheme and path are set in `scheme` and `metrics_path`";
+                    let why =
+                        "an address is HOST:PORT: scheme and path are set in `scheme` and `metrics_path`";
                     fault(&format!("static_configs[{number}].targets[{index}]"), why);
                 }
             }
@@ -228,7 +228,8 @@ mod tests {
             scrape_native_histograms: Some(true),
             ..Global::default()
         };
-        let (job, faults) = Job::new(&entry(serde_json::json!({"label_limit": 4, "sample_limit": 0})), &global);
+        let (job, faults) =
+            Job::new(&entry(serde_json::json!({"label_limit": 4, "sample_limit": 0})), &global);
         assert_eq!(faults, []);
         // The default timeout is shortened to the interval.
         assert_eq!((job.interval, job.timeout), (Duration::from_secs(5), Duration::from_secs(5)));

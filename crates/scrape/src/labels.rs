@@ -6,8 +6,8 @@ const EXPORTED: &[u8] = b"exported_";
 
 /// Appends the merged labels to `out`.
 ///
-/// Without `honor_labels` a label of the page that the target has, too, is renamed: `exported_` is put in front until the
-/// name is free, the shortest name first. With it the target's labels are added where the page has none.
+/// Without `honor_labels` a label of the page that the target has, too, is renamed: `exported_` is put in front until
+/// the name is free, the shortest name first. With it the target's labels are added where the page has none.
 pub fn merge(
     page: LabelsRef<'_>,
     target: LabelsRef<'_>,

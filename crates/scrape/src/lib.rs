@@ -7,12 +7,12 @@
 //!
 //! # What it promises
 //!
-//! - **All or nothing.** A scrape is one batch. Nothing of a page that is broken or over a limit is kept: its series get
-//!   staleness markers, and `up` is 0.
-//! - **Series end.** A series that is not in the next page gets a staleness marker, and so do all series of a target that is
-//!   gone. A reload or a restart alone ends nothing.
+//! - **All or nothing.** A scrape is one batch. Nothing of a page that is broken or over a limit is kept: its series
+//!   get staleness markers, and `up` is 0.
+//! - **Series end.** A series that is not in the next page gets a staleness marker, and so do all series of a target
+//!   that is gone. A reload or a restart alone ends nothing.
 //! - **A slow target delays itself only.** Ticks that it misses are skipped.
-//! - **Never queued.** A scrape for which log or memory have no room is skipped and counted.
+//! - **Never queued.** A scrape that log or memory have no space for is skipped and counted.
 //!
 //! # Where to start
 //!
@@ -21,6 +21,7 @@
 
 pub mod config;
 pub mod fetch;
+pub mod files;
 mod job;
 pub mod labels;
 pub mod page;

@@ -105,7 +105,8 @@ impl Reading<'_> {
                 continue;
             }
             let is_native = matches!(point.value, Value::Histogram(_));
-            let family = old.series.get(point.series as usize).map_or(Series::NO_METADATA, |one| one.metadata);
+            let family =
+                old.series.get(point.series as usize).map_or(Series::NO_METADATA, |one| one.metadata);
             let is_unwanted = match is_native {
                 true => !self.sampling.native_histograms,
                 false => !self.sampling.classic_histograms && with_native.get(family as usize) == Some(&true),
@@ -218,7 +219,10 @@ impl<'a> Making<'a> {
     }
 
     /// The labels of a series of the page, merged with the target's and relabelled. `None`: the rules drop it.
-    fn make(&mut self, labels: LabelsRef<'_>) -> Result<Result<Option<LabelsRef<'_>>, LabelError>, PageError> {
+    fn make(
+        &mut self,
+        labels: LabelsRef<'_>,
+    ) -> Result<Result<Option<LabelsRef<'_>>, LabelError>, PageError> {
         let Reading { sampling, target, limits, .. } = self.reading;
         self.merged.clear();
         self.relabelled.clear();
@@ -228,9 +232,8 @@ impl<'a> Making<'a> {
             return Ok(Err(error));
         }
         let merged = LabelsRef::trusted(&self.merged);
-        let relabeller = self
-            .relabeller
-            .get_or_insert_with(|| Relabeller::new(sampling.metric_relabel_configs.clone()));
+        let relabeller =
+            self.relabeller.get_or_insert_with(|| Relabeller::new(sampling.metric_relabel_configs.clone()));
         let made = match relabeller.apply(merged, &mut self.relabelled) {
             Relabelled::Dropped => return Ok(Ok(None)),
             Relabelled::Same => merged,

@@ -132,9 +132,9 @@ impl Pool {
     fn sync(&mut self, old: Vec<Running>, rules_changed: bool) {
         let (targets, mut status) = self.targets();
         let limit = self.shared.job.target_limit;
-        let over = limit.filter(|limit| targets.len() as u64 > *limit).map(|limit| {
-            format!("the job has {} targets, more than target_limit, {limit}", targets.len())
-        });
+        let over = limit
+            .filter(|limit| targets.len() as u64 > *limit)
+            .map(|limit| format!("the job has {} targets, more than target_limit, {limit}", targets.len()));
         *self.shared.forced_error.lock().unwrap_or_else(PoisonError::into_inner) = over;
         self.leaving.retain(|running| !running.task.is_finished());
         let mut before: Vec<Running> = old;
@@ -191,11 +191,12 @@ impl Pool {
         (targets, status)
     }
 
-    /// Ends the job, which the configuration does not have any more: its series get markers. Returns what is still to be
-    /// awaited.
+    /// Ends the job, which the configuration does not have any more: its series get markers. Returns what is still to
+    /// be awaited.
     pub(crate) fn remove(mut self) -> Leaving {
         self.view.remove(&self.shared.job.name);
-        let all: Vec<Running> = self.running.drain().map(|(_, running)| running).chain(self.leaving).collect();
+        let all: Vec<Running> =
+            self.running.drain().map(|(_, running)| running).chain(self.leaving).collect();
         all.iter().for_each(|running| running.order(Order::Gone));
         Leaving(all)
     }
@@ -252,7 +253,7 @@ fn start(target: Arc<Target>, pool: Arc<Shared>, before: Option<Running>, rules_
             }
         };
         if rules_changed && let Some(table) = &mut table {
-            table.forget_rules();
+            table.discard_outcomes();
         }
         let task = Task::of("target", &pool.job.name);
         loop {

@@ -83,7 +83,8 @@ impl ReportSeries {
 
     fn add(&self, values: &[f64], timestamp: i64, batch: &mut Batch) {
         for ((labels, hash), value) in self.series.iter().zip(values) {
-            let series = batch.add_series(LabelsRef::trusted(labels.as_ref().as_bytes()), Series::NO_METADATA);
+            let series =
+                batch.add_series(LabelsRef::trusted(labels.as_ref().as_bytes()), Series::NO_METADATA);
             batch.hashes.push(*hash);
             batch.push_float(series, timestamp, *value);
         }

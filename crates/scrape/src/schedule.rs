@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-/// How far a scrape may begin after its tick and still get the tick as its timestamp. Timestamps on a grid compress better.
+/// How far a scrape may begin after its tick and still get the tick as its timestamp. Timestamps on a grid compress
+/// better.
 const TOLERANCE_MS_MAX: i64 = 2;
 
 /// The ticks of a target: `k * interval + offset`, in milliseconds since 1970.
@@ -24,7 +25,7 @@ impl Schedule {
         Schedule { interval_ms, offset_ms }
     }
 
-    /// The first tick after `now_ms`. Ticks that were missed are not made up for.
+    /// The first tick after `now_ms`. Missed ticks are skipped.
     pub fn next(&self, now_ms: i64) -> i64 {
         let past = (now_ms - self.offset_ms).rem_euclid(self.interval_ms);
         now_ms + self.interval_ms - past

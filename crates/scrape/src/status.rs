@@ -73,7 +73,7 @@ impl Counters {
         self.repeated.fetch_add(samples, Ordering::Relaxed);
     }
 
-    /// Scrapes that left nothing behind: the log or the memory had no room, or the clock was not set.
+    /// Scrapes that left nothing behind: the log or the memory had no space, or the clock was not set.
     pub fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
     }

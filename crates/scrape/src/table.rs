@@ -1,11 +1,12 @@
-//! The series of one target: what became of each series of its page, and which were there in the last scrape.
+//! The series of one target: the outcome of the rules for each series of its page, and which were there in the last
+//! scrape.
 //!
-//! A series of a page is known by a hash of its labels as the page says them. So the labels of a known series are neither
-//! merged nor relabelled again. Pure; the hashes are the caller's and have 128 bits.
+//! A series of a page is known by a hash of its labels as the page says them. So the labels of a known series are
+//! neither merged nor relabelled again. Pure; the hashes are the caller's and have 128 bits.
 
 use hashbrown::HashMap;
 
-/// What the table says of a series of a page.
+/// The result of looking up a series of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
     /// Not seen before.
@@ -76,7 +77,7 @@ impl Table {
         self.entries.get(entry as usize)?.as_ref()
     }
 
-    /// Looks a series of the page up. `tracked` says whether it gets a marker when it is gone.
+    /// Looks a series of the page up. A `tracked` series gets a marker when it is gone.
     pub fn sight(&mut self, raw: u128, tracked: bool) -> Sight {
         let Some(found) = self.by_raw.get_mut(&raw) else { return Sight::New };
         if found.seen != self.scrape {
@@ -164,8 +165,8 @@ impl Table {
         gone
     }
 
-    /// Ends a scrape that failed, of which nothing is kept: gives all series of the scrape before that get a marker, and
-    /// forgets all.
+    /// Ends a scrape that failed, of which nothing is kept: gives all series of the scrape before that get a marker,
+    /// and removes all entries.
     pub fn fail(&mut self) -> Vec<Entry> {
         let Table { entries, scrape, .. } = std::mem::take(self);
         self.scrape = scrape;
@@ -177,9 +178,9 @@ impl Table {
         self.entries.into_iter().flatten().filter(|entry| entry.tracked).collect()
     }
 
-    /// Forgets what became of the series of the page, because the rules have changed. The series themselves are known
+    /// Discards the outcomes of the rules, because the rules have changed. The series themselves are known
     /// still.
-    pub fn forget_rules(&mut self) {
+    pub fn discard_outcomes(&mut self) {
         self.by_raw.clear();
     }
 }
@@ -267,7 +268,7 @@ mod tests {
         let mut table = Table::default();
         scrape(&mut table, &[(1, 10), (2, 20)]);
         table.finish();
-        table.forget_rules();
+        table.discard_outcomes();
         // Now the rules make other labels of the second series.
         assert_eq!(scrape(&mut table, &[(1, 10), (2, 21)]), [Sight::Known(0), Sight::Known(2)]);
         assert_eq!(hashes(&table.finish()), [20]);

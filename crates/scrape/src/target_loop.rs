@@ -22,7 +22,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     Scrape,
-    /// End after the scrape that is under way, and give the table to the task that comes next.
+    /// End after the scrape in progress, and give the table to the task that comes next.
     HandOver,
     /// The target is gone: end its series, unless it comes back soon.
     Gone,
@@ -127,7 +127,7 @@ impl TargetLoop {
         self.pool.input.intake().now_ms()
     }
 
-    /// Scrapes once. A scrape for which there is no room now is skipped and counted.
+    /// Scrapes once. A scrape that there is no space for now is skipped and counted.
     async fn scrape(&mut self) {
         let timestamp = match self.stamper.stamp(&*self.pool.input.intake().clock()) {
             Stamp::At(now) => self.schedule.timestamp(now),
@@ -148,13 +148,8 @@ impl TargetLoop {
         let mut parsed = Parsed::default();
         match result {
             Ok(page) => {
-                report = Report {
-                    up: true,
-                    scraped: page.scraped,
-                    kept: page.kept,
-                    added: page.added,
-                    ..report
-                };
+                report =
+                    Report { up: true, scraped: page.scraped, kept: page.kept, added: page.added, ..report };
                 self.pool.counters.repeated(page.repeated);
                 if page.repeated > 0 {
                     let target = &self.target.url;
@@ -261,8 +256,8 @@ impl TargetLoop {
         };
     }
 
-    /// Ends the series of a target that is gone, after the time in which it might come back: its markers have the time of
-    /// the next tick.
+    /// Ends the series of a target that is gone, after the time in which it might come back: its markers have the
+    /// time of the next tick.
     async fn end(&mut self, orders: &mut watch::Receiver<Order>) -> Order {
         let now = self.now_ms();
         let tick = self.tick_after(now);
@@ -308,7 +303,7 @@ fn read(
 async fn wait_until_other(orders: &mut watch::Receiver<Order>, current: Order) -> Order {
     match orders.wait_for(|order| *order != current).await {
         Ok(order) => *order,
-        // Nobody gives orders any more.
+        // The sender of orders is gone.
         Err(_) => Order::Stop,
     }
 }

@@ -31,19 +31,22 @@ pub struct Target {
     pub timeout: Duration,
     /// Its labels before relabelling.
     pub discovered: LabelMap,
-    /// A hash of its labels after relabelling, those of the scraper included, and its URL. Targets with the same identity
-    /// are the same target.
+    /// A hash of its labels after relabelling, those of the scraper included, and its URL. Targets with the same
+    /// identity are the same target.
     pub identity: u64,
 }
 
-/// What becomes of one address.
+/// The outcome for one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Made {
     Target(Box<Target>),
     /// A rule dropped it.
     Dropped(LabelMap),
     /// It can't be scraped.
-    Invalid { discovered: LabelMap, why: String },
+    Invalid {
+        discovered: LabelMap,
+        why: String,
+    },
 }
 
 /// All targets of a group.
@@ -266,12 +269,7 @@ mod tests {
                 "dropped",
                 "",
             ),
-            (
-                r#"{"job": "x"}"#,
-                "{}",
-                "invalid",
-                "no address: relabelling left __address__ empty",
-            ),
+            (r#"{"job": "x"}"#, "{}", "invalid", "no address: relabelling left __address__ empty"),
             (
                 r#"{"__address__": "a:1", "__scrape_interval__": "0s"}"#,
                 "{}",

@@ -5,6 +5,7 @@ use super::size::Size;
 use http_client::Secret;
 use http_server::web_config::TlsServerConfig;
 use remote::RemoteWrite;
+use scrape::config::{Escaping, Protocol, ScrapeConfig, Validation};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny};
 use std::collections::BTreeMap;
@@ -18,6 +19,10 @@ pub struct File {
     /// Settings for everything.
     pub global: Option<Global>,
     pub remote_write: Option<Vec<RemoteWrite>>,
+    /// What is scraped.
+    pub scrape_configs: Option<Vec<ScrapeConfig>>,
+    /// Files with further `scrape_configs`. The last part of a path may have a `*`.
+    pub scrape_config_files: Option<Vec<PathBuf>>,
     pub log: Option<Log>,
     /// Settings for all destinations.
     pub send: Option<Send>,
@@ -54,6 +59,12 @@ impl File {
         for destination in self.remote_write.iter_mut().flatten() {
             destination.resolve_paths(folder);
         }
+        for job in self.scrape_configs.iter_mut().flatten() {
+            job.resolve_paths(folder);
+        }
+        for files in self.scrape_config_files.iter_mut().flatten() {
+            *files = folder.join(&*files);
+        }
         if let Some(receive) = &mut self.receive {
             receive.resolve_paths(folder);
         }
@@ -88,7 +99,14 @@ impl File {
     }
 }
 
-/// Defines `global`. The given keys are about scraping and rules; they are accepted and ignored.
+/// A file of `scrape_config_files`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScrapeFile {
+    pub scrape_configs: Vec<ScrapeConfig>,
+}
+
+/// Defines `global`. The given keys are about rules; they are accepted and ignored.
 macro_rules! global {
     ($($idle:ident)*) => {
         #[derive(Debug, Default, Deserialize)]
@@ -96,6 +114,26 @@ macro_rules! global {
         pub struct Global {
             /// Labels that are added to everything that is sent, unless the series has them already.
             pub external_labels: Option<BTreeMap<String, String>>,
+            #[serde(deserialize_with = "maybe_duration")]
+            pub scrape_interval: Option<Duration>,
+            #[serde(deserialize_with = "maybe_duration")]
+            pub scrape_timeout: Option<Duration>,
+            pub scrape_protocols: Option<Vec<Protocol>>,
+            #[serde(deserialize_with = "model::size::deserialize_amount")]
+            pub body_size_limit: Option<u64>,
+            pub sample_limit: Option<u64>,
+            pub label_limit: Option<u64>,
+            pub label_name_length_limit: Option<u64>,
+            pub label_value_length_limit: Option<u64>,
+            pub target_limit: Option<u64>,
+            pub keep_dropped_targets: Option<u64>,
+            pub scrape_native_histograms: Option<bool>,
+            pub always_scrape_classic_histograms: Option<bool>,
+            pub convert_classic_histograms_to_nhcb: Option<bool>,
+            pub metric_name_validation_scheme: Option<Validation>,
+            pub metric_name_escaping_scheme: Option<Escaping>,
+            pub extra_scrape_metrics: Option<bool>,
+            pub scrape_failure_log_file: Option<PathBuf>,
             $(
                 /// Has no effect in narthex.
                 pub $idle: Option<IgnoredAny>,
@@ -115,13 +153,32 @@ macro_rules! global {
     };
 }
 
-global!(
-    scrape_interval scrape_timeout scrape_protocols scrape_failure_log_file scrape_native_histograms
-    evaluation_interval rule_query_offset query_log_file
-    body_size_limit sample_limit label_limit label_name_length_limit label_value_length_limit target_limit
-    keep_dropped_targets metric_name_validation_scheme metric_name_escaping_scheme
-    convert_classic_histograms_to_nhcb always_scrape_classic_histograms extra_scrape_metrics
-);
+global!(evaluation_interval rule_query_offset query_log_file);
+
+impl Global {
+    /// The defaults of `scrape_configs`.
+    pub fn scrape(&self) -> scrape::config::Global {
+        scrape::config::Global {
+            scrape_interval: self.scrape_interval,
+            scrape_timeout: self.scrape_timeout,
+            scrape_protocols: self.scrape_protocols.clone(),
+            body_size_limit: self.body_size_limit,
+            sample_limit: self.sample_limit,
+            label_limit: self.label_limit,
+            label_name_length_limit: self.label_name_length_limit,
+            label_value_length_limit: self.label_value_length_limit,
+            target_limit: self.target_limit,
+            keep_dropped_targets: self.keep_dropped_targets,
+            scrape_native_histograms: self.scrape_native_histograms,
+            always_scrape_classic_histograms: self.always_scrape_classic_histograms,
+            convert_classic_histograms_to_nhcb: self.convert_classic_histograms_to_nhcb,
+            metric_name_validation_scheme: self.metric_name_validation_scheme,
+            metric_name_escaping_scheme: self.metric_name_escaping_scheme,
+            extra_scrape_metrics: self.extra_scrape_metrics,
+            scrape_failure_log_file: self.scrape_failure_log_file.clone(),
+        }
+    }
+}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -23,6 +23,7 @@ fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("azuread.oauth", keys::<http_client::auth::azuread::OAuth>()),
         ("azuread.workload_identity", keys::<http_client::auth::azuread::WorkloadIdentity>()),
         ("google_iam", keys::<http_client::auth::google_iam::GoogleIam>()),
+        ("scrape_configs", keys_of_jobs()),
         ("global", vec!["external_labels".into()]),
         ("log", keys::<file::Log>()),
         ("send", keys::<file::Send>()),
@@ -38,6 +39,12 @@ fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("receive.import", keys::<inputs::Input>()),
         ("receive.pushgateway", keys::<inputs::Pushgateway>()),
     ]
+}
+
+/// The keys of a job that a destination does not have.
+fn keys_of_jobs() -> Vec<String> {
+    let others = keys::<remote::config::RemoteWrite>();
+    keys::<scrape::config::ScrapeConfig>().into_iter().filter(|key| !others.contains(key)).collect()
 }
 
 /// The keys of a type, taken from its error about a key that it does not have.

@@ -58,6 +58,7 @@ impl File {
             (agent::host::INPUT, "collect", Source::Collection, collect),
             (receive::graphite::NAME, "graphite", Source::Listener, graphite),
             (receive::statsd::NAME, "statsd", Source::Listener, statsd),
+            (scrape::NAME, "scrape_configs", Source::Listener, None),
         ]
         .map(|(name, section, source, settings)| InputSection {
             name,

@@ -14,16 +14,43 @@ pub(super) const NOT_FOR_AN_AGENT: [(&str, &str); 4] = [
 /// The only way of requesting tokens that narthex supports, out of those of Prometheus.
 const CLIENT_SECRET: &str = "narthex asks for tokens with a client's secret only";
 
+/// What to do about a way to find targets that narthex does not have.
+const DISCOVERY: &str = "narthex does not find targets in this way: list them in static_configs";
+
 /// Keys of Prometheus that narthex does not support: the last part of the key, and the message.
 const ABSENT: &[(&str, &str)] = &[
-    (
-        "scrape_configs",
-        "narthex does not scrape yet: let the programs push, or keep Prometheus in agent mode for these",
-    ),
-    (
-        "scrape_config_files",
-        "narthex does not scrape yet: let the programs push, or keep Prometheus in agent mode for these",
-    ),
+    ("aws_sd_configs", DISCOVERY),
+    ("azure_sd_configs", DISCOVERY),
+    ("consul_sd_configs", DISCOVERY),
+    ("digitalocean_sd_configs", DISCOVERY),
+    ("dns_sd_configs", DISCOVERY),
+    ("docker_sd_configs", DISCOVERY),
+    ("dockerswarm_sd_configs", DISCOVERY),
+    ("ec2_sd_configs", DISCOVERY),
+    ("eureka_sd_configs", DISCOVERY),
+    ("file_sd_configs", DISCOVERY),
+    ("gce_sd_configs", DISCOVERY),
+    ("hetzner_sd_configs", DISCOVERY),
+    ("http_sd_configs", DISCOVERY),
+    ("ionos_sd_configs", DISCOVERY),
+    ("kubernetes_sd_configs", DISCOVERY),
+    ("kuma_sd_configs", DISCOVERY),
+    ("lightsail_sd_configs", DISCOVERY),
+    ("linode_sd_configs", DISCOVERY),
+    ("marathon_sd_configs", DISCOVERY),
+    ("nerve_sd_configs", DISCOVERY),
+    ("nomad_sd_configs", DISCOVERY),
+    ("openstack_sd_configs", DISCOVERY),
+    ("outscale_sd_configs", DISCOVERY),
+    ("ovhcloud_sd_configs", DISCOVERY),
+    ("puppetdb_sd_configs", DISCOVERY),
+    ("scaleway_sd_configs", DISCOVERY),
+    ("serverset_sd_configs", DISCOVERY),
+    ("stackit_sd_configs", DISCOVERY),
+    ("triton_sd_configs", DISCOVERY),
+    ("uyuni_sd_configs", DISCOVERY),
+    ("vultr_sd_configs", DISCOVERY),
+    ("xds_sd_configs", DISCOVERY),
     ("tracing", "narthex sends no traces"),
     ("runtime", "this is a setting of Go's runtime, which narthex has not"),
     (

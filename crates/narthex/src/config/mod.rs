@@ -1,7 +1,7 @@
 //! The configuration file: from YAML to the configuration that [`crate::run`] gets, with errors that say how
 //! to fix mistakes.
 //!
-//! `global` and `remote_write` are sections of Prometheus; `log`, `send`, `collect`, `inputs`, `receive`,
+//! `global`, `remote_write` and `scrape_configs` are sections of Prometheus; `log`, `send`, `collect`, `inputs`, `receive`,
 //! `graphite` and `statsd` are narthex' own. `docs/configuration.md` describes every key.
 //!
 //! Start at [`load`]. The sections as they are written are in [`mod@file`]. [`read`] parses them and finds
@@ -41,8 +41,16 @@ pub const INTERVAL_MAX: Duration = Duration::from_secs(120);
 /// The least memory for batches that wait for destinations.
 pub const MAX_IN_MEMORY_MIN: usize = 1 << 20;
 /// The sections of Prometheus. Environment variables are expanded in all other sections.
-const PROMETHEUS_SECTIONS: [&str; 6] =
-    ["global", "remote_write", "rule_files", "alerting", "storage", "remote_read"];
+const PROMETHEUS_SECTIONS: [&str; 8] = [
+    "global",
+    "remote_write",
+    "scrape_configs",
+    "scrape_config_files",
+    "rule_files",
+    "alerting",
+    "storage",
+    "remote_read",
+];
 
 /// The path that means standard input.
 const STDIN: &str = "-";

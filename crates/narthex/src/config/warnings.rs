@@ -22,7 +22,7 @@ pub(super) fn warnings(name: &str, text: &str, file: &File, places: &Places) -> 
         }
     }
     for key in file.global.iter().flat_map(|global| global.idle()) {
-        warnings.push(format!("{name}: global.{key} has no effect: narthex neither scrapes nor evaluates"));
+        warnings.push(format!("{name}: global.{key} has no effect: narthex evaluates no rules"));
     }
     let defaults = ("inputs", file.inputs.clone().unwrap_or_default());
     let inputs = file.inputs().into_iter().map(|input| (input.section, input.settings));

@@ -74,26 +74,19 @@ fn shown(batch: &Batch, now: i64) -> Vec<String> {
 fn samples_get_the_labels_of_their_target() {
     let mut world = World::new(serde_json::json!({}));
     let page = "a 1\nb{x=\"1\",job=\"own\"} 2\n";
-    let wanted =
-        [r#"a{instance="i",job="j"} 1"#, r#"b{exported_job="own",instance="i",job="j",x="1"} 2"#];
+    let wanted = [r#"a{instance="i",job="j"} 1"#, r#"b{exported_job="own",instance="i",job="j",x="1"} 2"#];
     assert_eq!(world.samples(page), wanted);
     // Known series get the same ones.
     assert_eq!(world.samples(page), wanted);
     let mut world = World::new(serde_json::json!({"honor_labels": true}));
-    assert_eq!(
-        world.samples(page),
-        [r#"a{instance="i",job="j"} 1"#, r#"b{instance="i",job="own",x="1"} 2"#]
-    );
+    assert_eq!(world.samples(page), [r#"a{instance="i",job="j"} 1"#, r#"b{instance="i",job="own",x="1"} 2"#]);
 }
 
 #[test]
 fn series_that_are_gone_get_markers() {
     let mut world = World::new(serde_json::json!({}));
     world.samples("a 1\nb 1\n");
-    assert_eq!(
-        world.samples("a 2\n"),
-        [r#"a{instance="i",job="j"} 2"#, r#"b{instance="i",job="j"} stale"#]
-    );
+    assert_eq!(world.samples("a 2\n"), [r#"a{instance="i",job="j"} 2"#, r#"b{instance="i",job="j"} stale"#]);
     assert_eq!(world.samples("a 3\n"), [r#"a{instance="i",job="j"} 3"#]);
     // Nothing of a broken page is kept.
     let error = world.read("a 4\nb 1\n}\n", TEXT).unwrap_err();
@@ -122,19 +115,13 @@ fn rules_apply_after_the_labels_of_the_target() {
 fn own_timestamps_count_if_they_are_honored_and_end_without_markers() {
     let page = format!("a 1 {}\nb 2\n", NOW - 5000);
     let mut world = World::new(serde_json::json!({}));
-    assert_eq!(
-        world.samples(&page),
-        [r#"a{instance="i",job="j"} 1 -6000"#, r#"b{instance="i",job="j"} 2"#]
-    );
+    assert_eq!(world.samples(&page), [r#"a{instance="i",job="j"} 1 -6000"#, r#"b{instance="i",job="j"} 2"#]);
     assert_eq!(world.samples(""), [r#"b{instance="i",job="j"} stale"#]);
     let mut world = World::new(serde_json::json!({"track_timestamps_staleness": true}));
     world.samples(&page);
     assert_eq!(world.samples("").len(), 2);
     let mut world = World::new(serde_json::json!({"honor_timestamps": false}));
-    assert_eq!(
-        world.samples(&page),
-        [r#"a{instance="i",job="j"} 1"#, r#"b{instance="i",job="j"} 2"#]
-    );
+    assert_eq!(world.samples(&page), [r#"a{instance="i",job="j"} 1"#, r#"b{instance="i",job="j"} 2"#]);
     // The same series at several times.
     let mut world = World::new(serde_json::json!({}));
     let page = format!("a 1 {}\na 2 {}\n", NOW - 5000, NOW - 4000);
@@ -183,11 +170,11 @@ fn exemplars_stay_with_their_series() {
     let mut world = World::new(serde_json::json!({"metric_relabel_configs": [
         {"source_labels": ["__name__"], "regex": "b_total", "action": "drop"},
     ]}));
-    let text = "# TYPE b counter\nb_total 1 # {t=\"0\"} 1\n# TYPE a counter\na_total 1 # {t=\"x\"} 1\n# EOF\n";
+    let text =
+        "# TYPE b counter\nb_total 1 # {t=\"0\"} 1\n# TYPE a counter\na_total 1 # {t=\"x\"} 1\n# EOF\n";
     let page = world.read(text, OPEN_METRICS).unwrap();
     let batch = &page.parsed.batch;
-    let wanted =
-        [r#"a_total{instance="i",job="j"} 1"#, r#"a_total{instance="i",job="j"} exemplar"#];
+    let wanted = [r#"a_total{instance="i",job="j"} 1"#, r#"a_total{instance="i",job="j"} exemplar"#];
     assert_eq!(shown(batch, world.now), wanted);
     let labels: Vec<String> = batch
         .exemplars

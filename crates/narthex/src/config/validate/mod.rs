@@ -5,6 +5,7 @@ mod influx;
 mod inputs;
 mod listeners;
 mod otlp;
+mod scrape;
 mod statsd;
 
 use super::error::{ConfigError, Reporter};
@@ -115,7 +116,11 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
         Arc::make_mut(settings.entry(section).or_default()).mapping = Some(mapping);
     }
     let influx = file.influx.as_ref().map(|section| influx::settings(section, faults)).unwrap_or_default();
-    let listeners = listeners::listeners(&file, &influx, faults);
+    let jobs = scrape::jobs(&file, faults);
+    let mut listeners = listeners::listeners(&file, &influx, faults);
+    if !jobs.is_empty() {
+        listeners.push(Arc::new(::scrape::Scraper::new(jobs.clone())));
+    }
     let otlp = otlp::settings(file.otlp.as_ref(), faults);
     let deltas = otlp::deltas(file.otlp.as_ref(), &file.inputs.clone().unwrap_or_default());
     let more_addresses = otlp::addresses(file.otlp.as_ref(), faults);
@@ -157,7 +162,7 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
     let mut section = file.receive.unwrap_or_default();
     let security = Settings { more_addresses, ..inputs::security(&mut section, faults) };
     let receive = receive::Options { influx, otlp, deltas, ..inputs::options(section, settings, faults) };
-    Config { external_labels, destinations, log, max_in_memory, collect, receive, listeners, security }
+    Config { external_labels, destinations, log, max_in_memory, collect, receive, jobs, listeners, security }
 }
 
 fn external_labels(
