@@ -63,7 +63,7 @@ impl Reading<'_> {
         let parsed = self.parse(body, format)?;
         let mut page = self.take(parsed, table)?;
         let gone = table.finish();
-        push_markers(&mut page.parsed.batch, &gone, self.timestamp);
+        gone.iter().for_each(|entry| push_marker(&mut page.parsed.batch, entry, self.timestamp));
         Ok(page)
     }
 
@@ -132,7 +132,6 @@ impl Reading<'_> {
                 continue;
             }
             let Some(found) = table.get(entry) else { continue };
-            page.added += u64::from(table.is_new(entry));
             let start = batch.bytes.len();
             batch.bytes.extend_from_slice(&found.labels);
             let series = batch.push_series(start, family);
@@ -146,6 +145,7 @@ impl Reading<'_> {
         if let Some(limit) = self.sampling.sample_limit.filter(|limit| page.kept > *limit) {
             return Err(PageError::TooManySamples { limit, scraped: page.scraped, kept: page.kept });
         }
+        page.added = making.added;
         let Batch { metadata, histograms, .. } = old;
         (page.parsed.batch.metadata, page.parsed.batch.histograms) = (metadata, histograms);
         if !self.sampling.native_histograms {
@@ -176,6 +176,8 @@ struct Making<'a> {
     old: &'a Batch,
     /// The number in the new batch of each series in the old one.
     numbers: Vec<u32>,
+    /// How many were new and not dropped.
+    added: u64,
     relabeller: Option<Relabeller>,
     merged: Vec<u8>,
     relabelled: Vec<u8>,
@@ -184,7 +186,15 @@ struct Making<'a> {
 impl<'a> Making<'a> {
     fn new(reading: &'a Reading<'a>, old: &'a Batch) -> Self {
         let numbers = vec![NO_SERIES; old.series.len()];
-        Making { reading, old, numbers, relabeller: None, merged: Vec::new(), relabelled: Vec::new() }
+        Making {
+            reading,
+            old,
+            numbers,
+            added: 0,
+            relabeller: None,
+            merged: Vec::new(),
+            relabelled: Vec::new(),
+        }
     }
 
     fn sight(
@@ -203,7 +213,9 @@ impl<'a> Making<'a> {
         match self.make(labels)? {
             Ok(Some(made)) => {
                 let hash = hasher.hash(made.as_bytes());
-                Ok(table.learn(raw, made.as_bytes(), hash, tracked))
+                let sight = table.learn(raw, made.as_bytes(), hash, tracked);
+                self.added += 1;
+                Ok(sight)
             }
             Ok(None) => {
                 table.learn_dropped(raw);
@@ -289,13 +301,11 @@ fn push_exemplar(old: &Batch, point: &Point, numbers: &[u32], timestamp: i64, ba
     batch.push_exemplar(series, timestamp, start, exemplar.value);
 }
 
-/// Adds staleness markers for series that are gone.
-pub fn push_markers(batch: &mut Batch, gone: &[Entry], timestamp: i64) {
-    for entry in gone {
-        let series = batch.add_series(LabelsRef::trusted(&entry.labels), Series::NO_METADATA);
-        batch.hashes.push(entry.hash);
-        batch.push_float(series, timestamp, stale::stale_nan());
-    }
+/// Adds the staleness marker of a series that is gone.
+pub fn push_marker(batch: &mut Batch, gone: &Entry, timestamp: i64) {
+    let series = batch.add_series(LabelsRef::trusted(&gone.labels), Series::NO_METADATA);
+    batch.hashes.push(gone.hash);
+    batch.push_float(series, timestamp, stale::stale_nan());
 }
 
 #[cfg(test)]

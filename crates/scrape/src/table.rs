@@ -28,8 +28,8 @@ pub struct Entry {
     pub hash: u128,
     /// The scrape that saw it last.
     seen: u32,
-    /// The scrape that saw it first.
-    born: u32,
+    /// The scrape that saw it before; [`NEVER`] if there was none.
+    before: u32,
     /// Whether it gets a staleness marker when it is gone.
     tracked: bool,
 }
@@ -43,6 +43,10 @@ struct Raw {
 
 /// The entry of a series that the rules drop.
 const DROPPED: u32 = u32::MAX;
+/// The number of no scrape.
+const NEVER: u32 = 0;
+/// Entries beyond twice those of the last scrape that succeeded, which a failed scrape may leave.
+const SPARE_ENTRIES: usize = 1000;
 
 #[derive(Debug, Default)]
 pub struct Table {
@@ -52,6 +56,10 @@ pub struct Table {
     free: Vec<u32>,
     /// The number of the scrape.
     scrape: u32,
+    /// The scrape before, if it succeeded; otherwise [`NEVER`]. Its series get markers when they are gone.
+    succeeded: u32,
+    /// How many series the last scrape that succeeded had.
+    size: usize,
     /// How many of `by_raw` and of the entries this scrape has seen.
     seen_raw: usize,
     seen: usize,
@@ -60,7 +68,7 @@ pub struct Table {
 impl Table {
     /// Begins a scrape.
     pub fn begin(&mut self) {
-        self.scrape = self.scrape.wrapping_add(1);
+        self.scrape = self.scrape.wrapping_add(1).max(NEVER + 1);
         (self.seen_raw, self.seen) = (0, 0);
     }
 
@@ -96,7 +104,7 @@ impl Table {
         if entry.seen == scrape {
             return Sight::Repeated(number);
         }
-        (entry.seen, entry.tracked) = (scrape, tracked);
+        (entry.before, entry.seen, entry.tracked) = (entry.seen, scrape, tracked);
         self.seen += 1;
         Sight::Known(number)
     }
@@ -116,7 +124,7 @@ impl Table {
             self.by_raw.insert(raw, Raw { entry: number, seen: scrape });
             return self.see(number, tracked);
         }
-        let entry = Entry { labels: labels.into(), hash, seen: scrape, born: scrape, tracked };
+        let entry = Entry { labels: labels.into(), hash, seen: scrape, before: NEVER, tracked };
         let number = match self.free.pop() {
             Some(number) => number,
             None if self.entries.len() >= DROPPED as usize => return Sight::New,
@@ -132,11 +140,6 @@ impl Table {
         self.by_labels.insert(hash, number);
         self.seen += 1;
         Sight::Known(number)
-    }
-
-    /// Whether this scrape was the first to see an entry.
-    pub fn is_new(&self, entry: u32) -> bool {
-        self.get(entry).is_some_and(|entry| entry.born == self.scrape)
     }
 
     /// Ends a scrape that succeeded. Removes the series that it has not seen, and gives those that get a marker.
@@ -161,21 +164,32 @@ impl Table {
             };
             self.by_raw.retain(|_, raw| lives(raw));
         }
-        gone.retain(|entry| entry.tracked);
+        gone.retain(|entry| entry.tracked && entry.seen == self.succeeded);
+        (self.succeeded, self.size) = (scrape, self.by_labels.len());
         gone
     }
 
-    /// Ends a scrape that failed, of which nothing is kept: gives all series of the scrape before that get a marker,
-    /// and removes all entries.
-    pub fn fail(&mut self) -> Vec<Entry> {
-        let Table { entries, scrape, .. } = std::mem::take(self);
-        self.scrape = scrape;
-        entries.into_iter().flatten().filter(|entry| entry.tracked && entry.born != scrape).collect()
+    /// Ends a scrape that failed, of which nothing is kept. Calls `end` with each series of the scrape before that gets
+    /// a marker. The entries stay, unless failed scrapes have brought too many.
+    pub fn fail(&mut self, mut end: impl FnMut(&Entry)) {
+        let (scrape, succeeded) = (self.scrape, self.succeeded);
+        for entry in self.entries.iter().flatten() {
+            let last = if entry.seen == scrape { entry.before } else { entry.seen };
+            if entry.tracked && last == succeeded && succeeded != NEVER {
+                end(entry);
+            }
+        }
+        self.succeeded = NEVER;
+        if self.by_raw.len().max(self.entries.len()) > 2 * self.size + SPARE_ENTRIES {
+            *self = Table { scrape, ..Table::default() };
+        }
     }
 
     /// Gives all series that get a marker, because the target is gone.
     pub fn end(self) -> Vec<Entry> {
-        self.entries.into_iter().flatten().filter(|entry| entry.tracked).collect()
+        let Table { entries, succeeded, .. } = self;
+        let is_present = |entry: &Entry| entry.seen == succeeded && succeeded != NEVER;
+        entries.into_iter().flatten().filter(|entry| entry.tracked && is_present(entry)).collect()
     }
 
     /// Discards the outcomes of the rules, because the rules have changed. The series themselves are known
@@ -212,11 +226,9 @@ mod tests {
         let mut table = Table::default();
         let sights = scrape(&mut table, &[(1, 10), (2, 20), (3, 0)]);
         assert_eq!(sights, [Sight::Known(0), Sight::Known(1), Sight::Dropped]);
-        assert!(table.is_new(0));
         assert_eq!(hashes(&table.finish()), []);
         let sights = scrape(&mut table, &[(1, 10), (3, 0)]);
         assert_eq!(sights, [Sight::Known(0), Sight::Dropped]);
-        assert!(!table.is_new(0));
         assert_eq!(hashes(&table.finish()), [20]);
         scrape(&mut table, &[(1, 10)]);
         assert_eq!(hashes(&table.finish()), []);
@@ -225,16 +237,51 @@ mod tests {
         assert_eq!(table.len(), 2);
     }
 
+    fn fail(table: &mut Table) -> Vec<u128> {
+        let mut ended = Vec::new();
+        table.fail(|entry| ended.push(entry.hash));
+        ended
+    }
+
     #[test]
     fn a_failed_scrape_ends_the_series_of_the_one_before() {
         let mut table = Table::default();
         scrape(&mut table, &[(1, 10), (2, 20)]);
         table.finish();
         scrape(&mut table, &[(1, 10), (3, 30)]);
-        assert_eq!(hashes(&table.fail()), [10, 20], "30 was never appended");
-        assert!(table.is_empty());
+        assert_eq!(fail(&mut table), [10, 20], "30 was never appended");
         table.begin();
-        assert_eq!(hashes(&table.fail()), [], "a second failure has nothing to end");
+        assert_eq!(fail(&mut table), [], "a second failure has nothing to end");
+        // The series are known still, and those that do not come back have their markers already.
+        assert_eq!(scrape(&mut table, &[(1, 10)]), [Sight::Known(0)]);
+        assert_eq!(hashes(&table.finish()), []);
+        assert_eq!(table.len(), 1);
+        scrape(&mut table, &[]);
+        assert_eq!(hashes(&table.finish()), [10]);
+    }
+
+    #[test]
+    fn failed_scrapes_do_not_fill_the_table() {
+        let mut table = Table::default();
+        for number in 1..10_000_u128 {
+            scrape(&mut table, &[(number, number)]);
+            fail(&mut table);
+            assert!(table.len() <= SPARE_ENTRIES + 1);
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_target_ends_what_was_there_last() {
+        let mut table = Table::default();
+        scrape(&mut table, &[(1, 10)]);
+        table.finish();
+        assert_eq!(hashes(&table.end()), [10]);
+        let mut table = Table::default();
+        scrape(&mut table, &[(1, 10)]);
+        table.finish();
+        table.begin();
+        fail(&mut table);
+        assert_eq!(hashes(&table.end()), []);
     }
 
     #[test]

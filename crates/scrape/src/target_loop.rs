@@ -2,7 +2,7 @@
 
 use crate::config::PageFormat;
 use crate::fetch::{self, BodyLimit, FetchError};
-use crate::page::{Page, PageError, Reading, push_markers};
+use crate::page::{Page, PageError, Reading, push_marker};
 use crate::pool::Shared;
 use crate::report::{Extra, Report, ReportSeries};
 use crate::schedule::Schedule;
@@ -168,7 +168,7 @@ impl TargetLoop {
                     report.body_bytes = -1;
                     self.pool.counters.over_body_size();
                 }
-                push_markers(&mut parsed.batch, &self.table.fail(), timestamp);
+                self.table.fail(|entry| push_marker(&mut parsed.batch, entry, timestamp));
                 self.note(started, Some(error.to_string()));
             }
         }
@@ -269,7 +269,8 @@ impl TargetLoop {
         }
         if self.has_appended {
             let mut batch = Batch::new();
-            push_markers(&mut batch, &std::mem::take(&mut self.table).end(), tick);
+            let ended = std::mem::take(&mut self.table).end();
+            ended.iter().for_each(|entry| push_marker(&mut batch, entry, tick));
             self.reports.push_markers(tick, &mut batch);
             if let Err(refusal) = self.append(Parsed { batch, ..Parsed::default() }).await {
                 tracing::debug!(target = self.target.url, error = %refusal, "staleness markers were not stored");

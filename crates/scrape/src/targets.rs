@@ -193,7 +193,7 @@ pub fn exact(duration: Duration) -> String {
         ("s", 1000, false),
         ("ms", 1, false),
     ] {
-        if whole_only && ms % length != 0 || ms < length {
+        if whole_only && !ms.is_multiple_of(length) || ms < length {
             continue;
         }
         let _ = write!(text, "{}{unit}", ms / length);
