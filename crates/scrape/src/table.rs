@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_target_ends_what_was_there_last() {
+    fn the_end_of_a_target_ends_the_series_of_its_last_scrape() {
         let mut table = Table::default();
         scrape(&mut table, &[(1, 10)]);
         table.finish();
