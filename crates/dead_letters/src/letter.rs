@@ -1,6 +1,7 @@
 //! Reads a line of dead letters.
 
-use crate::{Part, STALE};
+use crate::Part;
+use crate::json::STALE;
 use model::Labels;
 use serde::Deserialize;
 use serde_json::Value as Json;

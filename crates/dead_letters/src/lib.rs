@@ -22,14 +22,16 @@
 //! could not be written are counted, too. Each process begins with an empty line, and so does each write
 //! after a failed one, so that an unfinished line spoils no other. Readers skip empty lines.
 
+mod json;
 mod letter;
 mod writer;
 
 pub use letter::{Content, Letter, Sample, SampleKind};
 pub use writer::Writer;
 
-use model::{Batch, Counts, Histogram, LabelsRef, Point, Value};
-use serde_json::{Map, Value as Json, json};
+use json::{HistogramJson, LabelsJson, Number};
+use model::{Batch, Labels, LabelsRef, Point, Value};
+use serde::Serialize;
 use std::collections::HashSet;
 
 /// Most bytes of the file. Together with the previous file, twice as many are kept.
@@ -67,7 +69,7 @@ pub struct Request {
     from: i64,
     to: i64,
     seen: HashSet<u64>,
-    series: Vec<Json>,
+    series: Vec<Labels>,
     bytes: usize,
 }
 
@@ -79,9 +81,8 @@ impl Request {
         self.to = if first { timestamp } else { self.to.max(timestamp) };
         self.samples += 1;
         if self.seen.insert(hash) && self.bytes < SERIES_BYTES {
-            let labels = labels_json(labels);
-            self.bytes += labels.to_string().len();
-            self.series.push(labels);
+            self.bytes += serde_json::to_string(&LabelsJson(labels)).map_or(0, |text| text.len());
+            self.series.push(labels.to_labels());
         }
     }
 
@@ -91,7 +92,7 @@ impl Request {
 }
 
 /// A number of samples of a request. The receiver refused some of them without saying which.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Part {
     /// How many were refused.
     pub refused: u64,
@@ -109,6 +110,46 @@ pub struct Said<'a> {
     pub answer: &'a str,
     /// Set if the receiver refused some of several samples.
     pub part: Option<Part>,
+}
+
+/// The keys of a sample's line.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: i64,
+    reason: &'static str,
+    answer: &'a str,
+    #[serde(flatten)]
+    part: Option<Part>,
+    labels: LabelsJson<'a>,
+    timestamp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_timestamp: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Number>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    histogram: Option<HistogramJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exemplar: Option<Exemplar<'a>>,
+}
+
+#[derive(Serialize)]
+struct Exemplar<'a> {
+    labels: LabelsJson<'a>,
+    value: Number,
+}
+
+/// The keys of a request's summary.
+#[derive(Serialize)]
+struct Summary<'a> {
+    time: i64,
+    reason: &'static str,
+    answer: &'a str,
+    #[serde(flatten)]
+    part: Part,
+    from: i64,
+    to: i64,
+    series: Vec<LabelsJson<'a>>,
+    more_series: usize,
 }
 
 /// The lines for one answer.
@@ -130,31 +171,29 @@ impl Lines {
             return;
         }
         self.samples += u64::from(said.part.is_none());
-        let mut line = Map::new();
-        line.insert("time".into(), said.time.into());
-        line.insert("reason".into(), said.reason.as_str().into());
-        line.insert("answer".into(), said.answer.into());
-        if let Some(Part { refused, of }) = said.part {
-            line.insert("refused".into(), refused.into());
-            line.insert("of".into(), of.into());
-        }
-        line.insert("labels".into(), labels_json(labels));
-        line.insert("timestamp".into(), point.timestamp.into());
-        if point.start_timestamp != 0 {
-            line.insert("start_timestamp".into(), point.start_timestamp.into());
-        }
+        let (mut value, mut histogram, mut exemplar) = (None, None, None);
         match point.value {
-            Value::Float(value) => line.insert("value".into(), number(value)),
-            Value::Histogram(index) => batch
-                .histograms
-                .get(index as usize)
-                .and_then(|h| line.insert("histogram".into(), histogram(h))),
-            Value::Exemplar(index) => batch.exemplars.get(index as usize).and_then(|exemplar| {
-                let labels = labels_json(LabelsRef::trusted(batch.slice(exemplar.labels)));
-                line.insert("exemplar".into(), json!({"labels": labels, "value": number(exemplar.value)}))
-            }),
-        };
-        self.put(&Json::Object(line));
+            Value::Float(float) => value = Some(Number(float)),
+            Value::Histogram(index) => histogram = batch.histograms.get(index as usize).map(HistogramJson),
+            Value::Exemplar(index) => {
+                exemplar = batch.exemplars.get(index as usize).map(|exemplar| Exemplar {
+                    labels: LabelsJson(LabelsRef::trusted(batch.slice(exemplar.labels))),
+                    value: Number(exemplar.value),
+                });
+            }
+        }
+        self.put(&Line {
+            time: said.time,
+            reason: said.reason.as_str(),
+            answer: said.answer,
+            part: said.part,
+            labels: LabelsJson(labels),
+            timestamp: point.timestamp,
+            start_timestamp: Some(point.start_timestamp).filter(|start| *start != 0),
+            value,
+            histogram,
+            exemplar,
+        });
     }
 
     /// Counts the refused samples of all parts. Any of them may be among those without a line.
@@ -167,14 +206,25 @@ impl Lines {
     /// Adds the summary of a request of which `refused` samples were refused. It is unknown which ones.
     pub fn summary(&mut self, time: i64, answer: &str, refused: u64, of: &Request) {
         self.samples += refused;
-        self.put(&json!({
-            "time": time, "reason": "refused", "answer": answer, "refused": refused, "of": of.samples,
-            "from": of.from, "to": of.to, "series": of.series, "more_series": of.more_series(),
-        }));
+        self.put(&Summary {
+            time,
+            reason: Reason::Refused.as_str(),
+            answer,
+            part: Part { refused, of: of.samples },
+            from: of.from,
+            to: of.to,
+            series: of.series.iter().map(|labels| LabelsJson(labels.as_ref())).collect(),
+            more_series: of.more_series(),
+        });
     }
 
-    fn put(&mut self, line: &Json) {
-        self.text.extend_from_slice(line.to_string().as_bytes());
+    fn put(&mut self, line: &impl Serialize) {
+        let start = self.text.len();
+        let is_written = serde_json::to_writer(&mut self.text, line).is_ok();
+        if !model::invariant!(is_written, "a dead letter can be written as JSON") {
+            self.text.truncate(start);
+            return;
+        }
         self.text.push(b'\n');
     }
 
@@ -208,62 +258,12 @@ impl Lines {
     }
 }
 
-fn labels_json(labels: LabelsRef<'_>) -> Json {
-    labels
-        .iter()
-        .map(|(name, value)| (name.into_owned(), Json::from(value.into_owned())))
-        .collect::<Map<_, _>>()
-        .into()
-}
-
-/// The text that replaces the value of a staleness marker.
-const STALE: &str = "stale";
-
-/// Encodes a value as Prometheus' API does: as a string, with `NaN`, `+Inf` and `-Inf`.
-fn number(value: f64) -> Json {
-    if model::is_stale(value) {
-        return STALE.into();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.into();
-    }
-    value.to_string().into()
-}
-
-fn histogram(histogram: &Histogram) -> Json {
-    let spans = |spans: &[model::BucketSpan]| {
-        spans.iter().map(|span| json!([span.offset, span.length])).collect::<Vec<_>>()
-    };
-    let numbers = |values: &[f64]| values.iter().map(|value| number(*value)).collect::<Vec<_>>();
-    let mut json = json!({
-        "reset_hint": histogram.reset_hint as u8,
-        "schema": histogram.schema,
-        "zero_threshold": number(histogram.zero_threshold),
-        "sum": number(histogram.sum),
-        "positive_spans": spans(&histogram.positive_spans),
-        "negative_spans": spans(&histogram.negative_spans),
-        "custom_values": numbers(&histogram.custom_values),
-    });
-    let counts = match &histogram.counts {
-        Counts::Integer { count, zero, positive, negative } => {
-            json!({"count": count, "zero": zero, "positive_deltas": positive, "negative_deltas": negative})
-        }
-        Counts::Float { count, zero, positive, negative } => json!({
-            "count": number(*count), "zero": number(*zero),
-            "positive_counts": numbers(positive), "negative_counts": numbers(negative),
-        }),
-    };
-    if let (Some(json), Json::Object(counts)) = (json.as_object_mut(), counts) {
-        json.extend(counts);
-    }
-    json
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
-    use model::{BucketSpan, Labels, ResetHint, Series};
+    use model::{BucketSpan, Counts, Histogram, ResetHint, Series};
+    use serde_json::{Value as Json, json};
 
     pub(crate) fn said(reason: Reason, answer: &str) -> Said<'_> {
         Said { time: 1, reason, answer, part: None }
