@@ -28,6 +28,8 @@ mod commit;
 mod emit;
 mod entry;
 mod flush;
+#[cfg(test)]
+mod history_tests;
 mod limits;
 mod names;
 pub mod native;
