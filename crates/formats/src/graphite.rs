@@ -3,7 +3,7 @@
 //! - Dots and other characters that a metric name can't have become `_`: `servers.web-1.load` is
 //!   `servers_web_1_load`. Tags become labels.
 //! - The timestamp is in seconds, also with a fraction. `-1` or none means the time of arrival, as in carbon and
-//! Other negative timestamps, and those before 2001, are errors: a receiver would store them in 1970.
+//!   VictoriaMetrics. Other negative timestamps, and those before 2001, are errors: a receiver would store them in 1970.
 //! - NaN is no sample, as in carbon: collectd sends it for a value that it does not have.
 //!
 //! An invalid line costs only itself. Facts: the Graphite documentation and carbon's `lib/carbon/protocols.py`.
