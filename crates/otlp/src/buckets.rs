@@ -20,6 +20,13 @@ pub(crate) struct Exponential {
     pub(crate) counts: Vec<u64>,
 }
 
+impl Exponential {
+    /// Whether a native histogram can number all buckets, by their upper bounds.
+    pub(crate) fn is_within_32_bits(&self) -> bool {
+        i64::from(self.offset) + self.counts.len() as i64 <= i64::from(i32::MAX)
+    }
+}
+
 /// The counts as spans and as differences, for a native histogram. `steps` halves the resolution so often.
 pub(crate) fn native(buckets: &Exponential, steps: u32) -> (Vec<BucketSpan>, Vec<i64>) {
     // A native histogram numbers a bucket by its upper bound.

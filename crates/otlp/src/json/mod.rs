@@ -6,14 +6,19 @@
 
 mod schema;
 
+use crate::value::NESTING_MAX;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use model::varint;
 use schema::{Field, Kind, Message};
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::cell::RefCell;
 use std::fmt;
 
+/// How deeply messages may be nested. Those below are left out, where the value of an attribute is nested too deeply
+/// already: a data point is 5 messages down, its exemplars one more, and each level of a map is 3.
+const DEPTH_MAX: usize = 10 + 3 * (NESTING_MAX + 2);
 /// How many times larger than the JSON its protocol buffers may be. Only lists of short numbers grow.
 const GROWTH_MAX: usize = 2;
 /// What they may have beyond that, in bytes.
@@ -26,8 +31,10 @@ const LENGTH_BYTES: usize = 5;
 /// Writes an `ExportMetricsServiceRequest` that is given as JSON as protocol buffers.
 pub(crate) fn to_protobuf(json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     let limit = json.len().saturating_mul(GROWTH_MAX).saturating_add(GROWTH_FREE);
-    let out = RefCell::new(Out { bytes: Vec::new(), limit });
+    let out = RefCell::new(Out { bytes: Vec::new(), limit, depth: 0 });
     let mut reader = serde_json::Deserializer::from_slice(json);
+    // Unknown keys are skipped without recursion, and messages have a limit of their own.
+    reader.disable_recursion_limit();
     MessageSeed { message: &schema::REQUEST, out: &out }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(out.into_inner().bytes)
@@ -36,6 +43,7 @@ pub(crate) fn to_protobuf(json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
 struct Out {
     bytes: Vec<u8>,
     limit: usize,
+    depth: usize,
 }
 
 impl Out {
@@ -185,9 +193,18 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         match self.field.kind {
             Kind::Message(message) => {
-                let length_at = self.out.borrow_mut().begin(self.field.number);
-                MessageSeed { message, out: self.out }.deserialize(deserializer)?;
-                self.out.borrow_mut().end(length_at)
+                let (length_at, depth) = {
+                    let mut out = self.out.borrow_mut();
+                    out.depth += 1;
+                    (out.begin(self.field.number), out.depth)
+                };
+                match depth > DEPTH_MAX {
+                    true => drop(IgnoredAny::deserialize(deserializer)?),
+                    false => MessageSeed { message, out: self.out }.deserialize(deserializer)?,
+                }
+                let mut out = self.out.borrow_mut();
+                out.depth -= 1;
+                out.end(length_at)
             }
             _ => deserializer.deserialize_any(self),
         }

@@ -116,6 +116,11 @@ impl<'a> Translator<'a, '_> {
             let up_to = buckets::classic(given.scale, given.zero, &given.negative, &given.positive);
             return self.classic(metric, head, times, &given, &up_to);
         }
+        let [one, other] = [&given.positive, &given.negative].map(|side| side.is_within_32_bits());
+        if !one || !other {
+            let why = "an exponential histogram with a bucket whose number is beyond 32 bits";
+            return Err(Refused::Point(Reason::Histogram, why.into()));
+        }
         let schema = given.scale.min(SCALE_MAX);
         let native = if head.is_stale() { stale(schema) } else { given.exponential_buckets(schema) };
         self.native(metric, head, times, native)

@@ -201,16 +201,16 @@ impl<'a, 'o> Translator<'a, 'o> {
     }
 
     fn resource_metrics(&mut self, message: &'a [u8]) -> Result<(), Stop> {
-        let mut attributes = Vec::new();
+        let (mut attributes, mut given) = (Vec::new(), 0);
         let mut fields = Reader::new(message);
         while let Some(field) = fields.next()? {
             if field.number == 1 {
-                collect_attributes(field.bytes()?, 1, &mut attributes)?;
+                given += collect_attributes(field.bytes()?, 1, &mut attributes)?;
             }
         }
         self.times = None;
         self.resource_fault = match self.labels.set_resource(&attributes, self.options.settings) {
-            Ok(()) => None,
+            Ok(()) => too_many("resource", given),
             Err(LabelFault::Fault(fault)) => return Err(fault.into()),
             Err(LabelFault::Invalid(why)) => Some(format!("the resource has {why}")),
         };
@@ -258,10 +258,10 @@ impl<'a, 'o> Translator<'a, 'o> {
                 _ => {}
             }
         }
-        collect_attributes(message, 3, &mut attributes)?;
+        let given = collect_attributes(message, 3, &mut attributes)?;
         let identity = [("name", name), ("version", version), ("schema_url", schema_url)];
         match self.labels.set_scope(identity, &attributes, self.options.settings) {
-            Ok(()) => Ok(None),
+            Ok(()) => Ok(too_many("scope", given)),
             Err(LabelFault::Fault(fault)) => Err(fault.into()),
             Err(LabelFault::Invalid(why)) => Ok(Some(format!("the scope has {why}"))),
         }
@@ -409,19 +409,29 @@ impl Metric<'_> {
     }
 }
 
-/// Adds the attributes of `message`, which are in its field `number`.
-fn collect_attributes<'a>(message: &'a [u8], number: u32, to: &mut Vec<Attribute<'a>>) -> Result<(), Stop> {
+/// Adds the attributes of `message`, which are in its field `number`, up to the limit. Returns how many there are.
+fn collect_attributes<'a>(
+    message: &'a [u8],
+    number: u32,
+    to: &mut Vec<Attribute<'a>>,
+) -> Result<usize, Stop> {
+    let mut given = 0;
     let mut fields = Reader::new(message);
     while let Some(field) = fields.next()? {
         if field.number == number {
-            if to.len() >= RESOURCE_ATTRIBUTES_MAX {
-                let limit = RESOURCE_ATTRIBUTES_MAX;
-                return Err(Stop::TooMany { what: "attributes of one resource or scope", limit });
+            given += 1;
+            if to.len() < RESOURCE_ATTRIBUTES_MAX {
+                to.push(key_value(field.bytes()?)?);
             }
-            to.push(key_value(field.bytes()?)?);
         }
     }
-    Ok(())
+    Ok(given)
+}
+
+fn too_many(what: &str, attributes: usize) -> Option<String> {
+    (attributes > RESOURCE_ATTRIBUTES_MAX).then(|| {
+        format!("the {what} has {attributes} attributes, the limit is {RESOURCE_ATTRIBUTES_MAX}: send fewer of them")
+    })
 }
 
 #[cfg(test)]

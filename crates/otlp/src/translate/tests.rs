@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 use super::*;
 use crate::settings::{ExponentialHistograms, Promote, Strategy};
+use crate::value::NESTING_MAX;
 use model::{Batch, Value};
 
 const NOW: i64 = 1_700_000_000_000;
@@ -234,12 +235,14 @@ fn no_recorded_value_ends_all_series_of_a_point() {
 #[test]
 fn a_bad_data_point_costs_itself_and_is_explained() {
     let good = point(r#""asInt":1"#);
-    let deltas = metric("d", "sum", &format!("{good},{good}"))
+    let bad = point(r#""asDouble":-1"#);
+    let deltas = metric("d", "sum", &format!("{bad},{bad},{good}"))
         .replace("\"aggregationTemporality\":2", "\"aggregationTemporality\":1");
     let (count, why) = rejected(&request("", &deltas));
     assert_eq!(count, 2);
     assert!(
-        why.contains("metric \"d\": delta temporality") && why.contains("first of 2 such data points"),
+        why.contains("metric \"d\": a monotonic sum with a negative delta")
+            && why.contains("first of 2 such data points"),
         "{why}"
     );
     for (metrics, reason) in [
@@ -315,9 +318,63 @@ fn limits_of_a_request_are_errors() {
         "more than 2 data points in one request: send fewer data points at once"
     );
     assert!(with(&|options| options.label_bytes_max = 10).contains("more than 10 bytes of labels"));
+}
+
+#[test]
+fn a_resource_with_too_many_attributes_costs_its_own_data_points() {
     let attributes = vec![text("a", "b"); RESOURCE_ATTRIBUTES_MAX + 1].join(",");
-    let error = translate(&settings, &request(&attributes, "")).unwrap_err().to_string();
-    assert!(error.contains("more than 256 attributes of one resource or scope"), "{error}");
+    let gauge = metric("m", "gauge", &point(r#""asInt":1"#));
+    let both = request(&attributes, &gauge).replacen(
+        r#"{"resourceMetrics":["#,
+        &request("", &metric("fine", "gauge", &point(r#""asInt":1"#))).replace("]}]}]}", "]}]},"),
+        1,
+    );
+    let decoded = translate(&Settings::default(), &both).unwrap();
+    assert_eq!(lines(&decoded.parsed.batch), [r#"fine 1"#]);
+    assert_eq!(decoded.parsed.rejected.samples, 1);
+    let why = &decoded.parsed.rejected.reasons[0];
+    assert!(why.contains("the resource has 257 attributes, the limit is 256: send fewer of them"), "{why}");
+}
+
+#[test]
+fn an_attribute_that_is_nested_too_deeply_costs_its_data_point() {
+    let settings = Settings::default();
+    let nested = |levels: usize, (open, close): (&str, &str)| {
+        let value = format!("{}{{\"intValue\":1}}{}", open.repeat(levels), close.repeat(levels));
+        let attribute = format!(r#""asInt":1,"attributes":[{{"key":"a","value":{value}}}]"#);
+        let points = format!("{},{}", point(&attribute), point(r#""asInt":2"#));
+        translate(&settings, &request("", &metric("m", "gauge", &points))).unwrap().parsed
+    };
+    let list = (r#"{"arrayValue":{"values":["#, "]}}");
+    let map = (r#"{"kvlistValue":{"values":[{"key":"k","value":"#, "}]}}");
+    for form in [list, map] {
+        assert_eq!(nested(NESTING_MAX, form).rejected.samples, 0);
+        for levels in [NESTING_MAX + 1, 200, 100_000] {
+            let parsed = nested(levels, form);
+            assert_eq!(
+                (parsed.rejected.samples, lines(&parsed.batch)),
+                (1, vec!["m 2".to_string()]),
+                "{levels}"
+            );
+            assert!(parsed.rejected.reasons[0].contains("nested more than 32 levels deep"));
+        }
+    }
+    let unknown = format!(r#""unknown":{}1{},"asInt":3"#, "[".repeat(100_000), "]".repeat(100_000));
+    let parsed = translate(&settings, &request("", &metric("m", "gauge", &point(&unknown)))).unwrap().parsed;
+    assert_eq!(lines(&parsed.batch), ["m 3"]);
+}
+
+#[test]
+fn buckets_beyond_32_bits_are_left_out() {
+    let settings = Settings::default();
+    let buckets = |offset: i32, side: &str| {
+        let value = format!(r#""count":1,"scale":0,"{side}":{{"offset":{offset},"bucketCounts":[1]}}"#);
+        let json = request("", &metric("e", "exponentialHistogram", &point(&value)));
+        translate(&settings, &json).unwrap().parsed.rejected.samples
+    };
+    for side in ["positive", "negative"] {
+        assert_eq!([i32::MIN, i32::MAX - 1, i32::MAX].map(|offset| buckets(offset, side)), [0, 0, 1]);
+    }
 }
 
 #[test]
