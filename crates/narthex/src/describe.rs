@@ -8,6 +8,7 @@ use http_client::Url;
 use intake::InputSettings;
 use model::duration::human;
 use model::words::{counted, number};
+use receive::otlp_input::deltas::{self, Senders};
 use remote::RemoteWrite;
 use std::time::Duration;
 
@@ -52,6 +53,9 @@ fn received(config: &Config) -> Vec<String> {
     let over_http: Vec<&str> =
         inputs.iter().filter(|input| input.source == Source::Http).map(|input| input.name).collect();
     let mut out = vec![format!("inputs over HTTP: {}", over_http.join(", "))];
+    for (key, address) in &config.security.more_addresses {
+        out.push(format!("{key}: HTTP and gRPC at {address}, too"));
+    }
     for job in &config.jobs {
         let targets: usize = job.static_configs.iter().map(|group| group.targets.len()).sum();
         let (every, targets) = (human(job.interval), counted(targets as u64, "target"));
@@ -75,7 +79,7 @@ fn received(config: &Config) -> Vec<String> {
             parts.extend(influx_parts(&options.influx));
         }
         if name == receive::OTLP {
-            parts.extend(otlp_parts(&options.otlp));
+            parts.extend(otlp_parts(&options.otlp, &options.deltas));
         }
         if !parts.is_empty() {
             out.push(format!("{section}: {}", parts.join("; ")));
@@ -127,7 +131,7 @@ fn influx_parts(settings: &receive::influx::Settings) -> Vec<String> {
     parts
 }
 
-fn otlp_parts(settings: &otlp::Settings) -> Vec<String> {
+fn otlp_parts(settings: &otlp::Settings, deltas: &deltas::Settings) -> Vec<String> {
     let default = otlp::Settings::default();
     let mut parts = Vec::new();
     match &settings.promote {
@@ -148,6 +152,23 @@ fn otlp_parts(settings: &otlp::Settings) -> Vec<String> {
     }
     if settings.exponential_histograms != default.exponential_histograms {
         parts.push("exponential histograms become classic ones".into());
+    }
+    for (is_other, what) in [
+        (settings.convert_histograms_to_nhcb, "explicit histograms become native ones with custom buckets"),
+        (settings.promote_scope_metadata, "scopes become labels"),
+        (settings.keep_identifying_resource_attributes, "service.* are labels of target_info, too"),
+        (!settings.label_name_underscore_sanitization, "label names may begin with one _"),
+        (!settings.label_name_preserve_multiple_underscores, "several _ in a row become one in label names"),
+        (deltas.senders == Senders::Many, "deltas of several senders are added up"),
+    ] {
+        if is_other {
+            parts.push(what.into());
+        }
+    }
+    if deltas.ttl != deltas::Settings::default().ttl {
+        let lifetime =
+            |ttl: Duration| format!("a series of deltas ends {} after its last data point", human(ttl));
+        parts.push(deltas.ttl.map_or("series of deltas never end".to_string(), lifetime));
     }
     parts
 }
@@ -242,6 +263,24 @@ mod tests {
             "{pushgateway}"
         );
         assert!(!pushgateway.contains("every"), "{pushgateway}");
+    }
+
+    #[test]
+    fn settings_of_otlp_are_described_where_they_differ() {
+        let said = of(
+            "otlp: {http_listen: '127.0.0.1:4318', accumulate: many, accumulate_ttl: 2h, convert_histograms_to_nhcb: true, \
+             promote_scope_metadata: true, keep_identifying_resource_attributes: true, translation_strategy: NoTranslation, \
+             label_name_underscore_sanitization: false, label_name_preserve_multiple_underscores: false}\n",
+        );
+        let said: Vec<&String> = said.iter().filter(|one| one.starts_with("otlp")).collect();
+        let wanted = [
+            "otlp.http_listen: HTTP and gRPC at 127.0.0.1:4318, too",
+            "otlp: translation strategy NoTranslation; explicit histograms become native ones with custom buckets; scopes \
+             become labels; service.* are labels of target_info, too; label names may begin with one _; several _ in a row \
+             become one in label names; deltas of several senders are added up; a series of deltas ends 2 h after its \
+             last data point",
+        ];
+        assert_eq!(said, wanted);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::env::{self, EnvError};
 use super::file::File;
 use super::known;
 use super::read::Places;
+use remote::config::Message;
 use std::collections::BTreeSet;
 
 /// Each warning is a sentence that begins with the file and the key. `text` is the text of the file.
@@ -43,6 +44,12 @@ pub(super) fn warnings(name: &str, text: &str, file: &File, places: &Places) -> 
             if let Some(hint) = relabel.hint() {
                 warn(&format!(".write_relabel_configs[{rule}]"), hint.to_string());
             }
+        }
+        let has_custom_buckets = file.otlp.as_ref().is_some_and(|otlp| otlp.convert_histograms_to_nhcb);
+        if has_custom_buckets && entry.protobuf_message == Some(Message::V1) {
+            let why = "remote write 1.0 has no histograms with custom buckets, which otlp.convert_histograms_to_nhcb makes: \
+                       this destination gets none of them; leave protobuf_message out";
+            warn(".protobuf_message", why.into());
         }
         let queue = &entry.queue_config;
         let key = format!("remote_write[{index}].queue_config.min_shards");

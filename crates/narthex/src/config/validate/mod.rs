@@ -121,7 +121,8 @@ pub(super) fn validate(file: File, lookup: env::Lookup<'_>, faults: &Faults<'_>)
     if !jobs.is_empty() {
         listeners.push(Arc::new(::scrape::Scraper::new(jobs.clone())));
     }
-    let otlp = otlp::settings(file.otlp.as_ref(), faults);
+    let validation = file.global.as_ref().and_then(|global| global.metric_name_validation_scheme);
+    let otlp = otlp::settings(file.otlp.as_ref(), validation, faults);
     let deltas = otlp::deltas(file.otlp.as_ref(), &file.inputs.clone().unwrap_or_default());
     let more_addresses = otlp::addresses(file.otlp.as_ref(), faults);
     let labels = file.global.and_then(|global| global.external_labels).unwrap_or_default();

@@ -5,6 +5,7 @@ use super::statsd::limits;
 use crate::config::inputs::{Accumulate, ExponentialHistograms, Input, Otlp, TranslationStrategy};
 use otlp::{Promote, Settings, Strategy};
 use receive::otlp_input::deltas::{self, Senders};
+use scrape::config::Validation;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -24,8 +25,13 @@ pub(super) fn addresses(section: Option<&Otlp>, faults: &Faults<'_>) -> Vec<(&'s
     addresses
 }
 
-/// The settings; without a section those of Prometheus. The rules for promotion are also those of Prometheus.
-pub(super) fn settings(section: Option<&Otlp>, faults: &Faults<'_>) -> Settings {
+/// The settings, Prometheus' defaults where there is no section. The rules are those of Prometheus. `validation`: the
+/// validation scheme for metric names.
+pub(super) fn settings(
+    section: Option<&Otlp>,
+    validation: Option<Validation>,
+    faults: &Faults<'_>,
+) -> Settings {
     let default = Settings::default();
     let Some(section) = section else { return default };
     let all = section.promote_all_resource_attributes;
@@ -36,6 +42,14 @@ pub(super) fn settings(section: Option<&Otlp>, faults: &Faults<'_>) -> Settings 
     if !all && !section.ignore_resource_attributes.is_empty() {
         let why = "it needs promote_all_resource_attributes: true; without that nothing has to be ignored";
         faults.add("otlp.ignore_resource_attributes", why);
+    }
+    if validation == Some(Validation::Legacy)
+        && let Some(TranslationStrategy::NoUtf8EscapingWithSuffixes | TranslationStrategy::NoTranslation) =
+            section.translation_strategy
+    {
+        let why = "names stay as they are, which global.metric_name_validation_scheme: legacy rules out: choose a strategy \
+                   with escaping, or leave the validation scheme out";
+        faults.add("otlp.translation_strategy", why);
     }
     let promoted = names("promote_resource_attributes", &section.promote_resource_attributes, faults);
     let ignored = names("ignore_resource_attributes", &section.ignore_resource_attributes, faults);
@@ -143,6 +157,20 @@ mod tests {
             exponential_histograms: ExponentialHistograms::Classic,
         };
         assert_eq!(found, Ok(wanted));
+    }
+
+    #[test]
+    fn the_legacy_validation_scheme_needs_escaping_as_in_prometheus() {
+        for (name, strategy) in Strategy::ALL {
+            let is_escaping = name.starts_with("Underscore");
+            for (scheme, is_fine) in [("legacy", is_escaping), ("utf8", true)] {
+                let text = format!(
+                    "global: {{metric_name_validation_scheme: {scheme}}}\notlp: {{translation_strategy: {name}}}\n"
+                );
+                let found = parse("n.yml", Path::new(""), &text, &|_| None);
+                assert_eq!(found.is_ok(), is_fine, "{scheme} {strategy:?}");
+            }
+        }
     }
 
     #[test]
