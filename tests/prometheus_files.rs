@@ -312,12 +312,10 @@ fn sections_of_a_server_are_ignored_with_a_warning_each() {
         "remote_read",
         "global.evaluation_interval",
         "global.query_log_file",
-        "global.metric_name_validation_scheme",
-        "global.sample_limit",
     ] {
         assert!(warnings.iter().any(|warning| warning.contains(&format!(": {key} has no effect"))), "{key}");
     }
-    assert_eq!(warnings.len(), 8, "{warnings:?}");
+    assert_eq!(warnings.len(), 6, "{warnings:?}");
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn unsupported_settings_of_prometheus_are_named() {
     assert_eq!(
         wrong(&format!("{DESTINATION}scrape_configs:\n  - job_name: x\n    ec2_sd_configs: []\n")),
         "n.yml:5:5: scrape_configs[0].ec2_sd_configs: narthex does not find targets in this way: list them in \
-         static_configs\n  5 |     ec2_sd_configs: […\n    |     ^"
+         static_configs\n  5 |     ec2_sd_configs: …\n    |     ^"
     );
     let error = wrong(&format!("{DESTINATION}    azuread: {{certificate: {{}}}}\n"));
     assert!(error.starts_with("n.yml:3:"), "{error}");

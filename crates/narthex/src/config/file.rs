@@ -144,9 +144,6 @@ macro_rules! global {
             /// The keys that are in the file and have no effect.
             pub fn idle(&self) -> Vec<&'static str> {
                 let mut idle = Vec::new();
-                if self.metric_name_validation_scheme.is_some() {
-                    idle.push("metric_name_validation_scheme");
-                }
                 $(if self.$idle.is_some() {
                     idle.push(stringify!($idle));
                 })*

@@ -118,6 +118,7 @@ mod tests {
         for input in File::default().inputs() {
             let section = input.section;
             let text = match section.split_once('.') {
+                _ if section == "scrape_configs" => "scrape_configs: [{job_name: a}]\n".into(),
                 Some((above, key)) => format!("{above}: {{{key}: {{}}}}\n"),
                 None if input.source == inputs::Source::Listener => {
                     let key = if section == "statsd" { "listen_udp" } else { "listen" };

@@ -135,6 +135,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("one.yml"), "scrape_configs: [{job_name: b, bearer_token_file: token}]\n").unwrap();
         std::fs::write(at("other.txt"), "not read").unwrap();
+        std::fs::write(at("token"), "secret").unwrap();
         let text = "global: {scrape_interval: 7s, body_size_limit: 15MB}\nscrape_configs: [{job_name: a}]\n\
                     scrape_config_files: ['*.yml']\n";
         let (config, warnings) = parse("n.yml", folder.path(), text, &|_| None).unwrap();
@@ -146,6 +147,6 @@ mod tests {
         assert_eq!(config.listeners.len(), 1);
         std::fs::write(at("one.yml"), "scrape_configs: [{job_name: a, scrape_intervall: 1s}]\n").unwrap();
         let errors = parse("n.yml", folder.path(), text, &|_| None).unwrap_err().to_string();
-        assert!(errors.contains("one.yml:1:31: scrape_configs[0].scrape_intervall: unknown key"), "{errors}");
+        assert!(errors.contains("one.yml:1:32: scrape_configs[0].scrape_intervall: unknown key"), "{errors}");
     }
 }
