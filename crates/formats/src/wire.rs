@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
             }
             2 => match varint::take_bytes(&mut self.input) {
                 Some(bytes) => Value::Bytes(bytes),
-                None => return Err(Fault::new("a field is longer than what is left", at)),
+                None => return Err(Fault::new("a field is longer than the rest of the message", at)),
             },
             5 => {
                 let Some((_, rest)) = self.input.split_first_chunk::<4>() else {

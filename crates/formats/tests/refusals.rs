@@ -60,7 +60,7 @@ fn whole(protocol: Protocol, body: &[u8], options: &DecodeOptions) -> String {
 fn a_damaged_1_0_request_is_refused_as_a_whole() {
     let up = label("__name__", "up");
     let cases: &[(&str, Vec<u8>, &str)] = &[
-        ("a tag without a field", vec![0x0a], "byte 0: a field is longer than what is left"),
+        ("a tag without a field", vec![0x0a], "byte 0: a field is longer than the rest of the message"),
         ("a tag cut short", vec![0x8a], "byte 0: an integer is cut short or too long"),
         ("field number 0", vec![0x02, 0], "byte 0: a field number is out of range"),
         ("a huge field number", [vec![0xff; 9], vec![1]].concat(), "byte 0: a field number is out of range"),

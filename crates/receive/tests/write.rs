@@ -227,7 +227,7 @@ async fn malformed_requests_are_answered_exactly() {
             request(v1),
             snappy(b"\x0a\x05\x0a"),
             400,
-            "malformed protobuf at byte 0: a field is longer than what is left",
+            "malformed protobuf at byte 0: a field is longer than the rest of the message",
         ),
         (
             "2.0 without the empty symbol",

@@ -134,8 +134,8 @@ impl Decompressor {
         let mut source = InBuffer::around(input);
         loop {
             if out.len() == out.capacity() {
-                let room = limit.saturating_add(1).saturating_sub(out.len());
-                out.reserve(room.min(out.len().max(FIRST_CHUNK_BYTES)).max(1));
+                let space = limit.saturating_add(1).saturating_sub(out.len());
+                out.reserve(space.min(out.len().max(FIRST_CHUNK_BYTES)).max(1));
             }
             let (before, consumed) = (out.len(), source.pos());
             let mut target = OutBuffer::around_pos(out, before);

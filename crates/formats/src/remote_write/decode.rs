@@ -1,6 +1,6 @@
 //! The parts of decoding that both versions share: options, and adding a series to the batch or leaving it out.
 
-use super::alike::Pairs;
+use super::common_pairs::Pairs;
 use super::fast::{FastLabels, FastLimits};
 use super::{DecodeError, Rejected};
 use model::{
@@ -85,7 +85,7 @@ impl LastLabels<'_> {
 
 /// The space for one label set on the fast path, and the label set before.
 #[derive(Debug)]
-pub(super) struct Room<'r, 'a> {
+pub(super) struct LabelSpace<'r, 'a> {
     pub(super) labels: FastLabels<'r>,
     pub(super) last: &'r mut LastLabels<'a>,
     /// The pairs of the label set before in canonical bytes, and the bytes after them.
@@ -249,24 +249,24 @@ impl<'a, 'o> Decoder<'a, 'o> {
         self.refusal.is_some() || self.has_points()
     }
 
-    /// Reserves space for a label set at the end of the arena. The caller must return it with [`Decoder::keep_room`].
+    /// Reserves space for a label set at the end of the arena. The caller must return it with [`Decoder::keep_space`].
     #[inline]
-    pub(super) fn room(&mut self, bytes: usize) -> Room<'_, 'a> {
+    pub(super) fn reserve_space(&mut self, bytes: usize) -> LabelSpace<'_, 'a> {
         let arena = &mut self.decoded.batch.bytes;
         let start = arena.len();
         arena.resize(start + bytes, 0);
-        let (before, room) = arena.split_at_mut(start);
+        let (before, space) = arena.split_at_mut(start);
         let before = before.get(self.last.start..).unwrap_or_default();
-        Room { labels: FastLabels::new(room, self.fast), last: &mut self.last, before }
+        LabelSpace { labels: FastLabels::new(space, self.fast), last: &mut self.last, before }
     }
 
     /// Keeps the first `bytes` of the space that was reserved at `start`: a label set that was read from the front of
     /// `read`. Without `bytes` the whole space is released.
     #[inline]
-    pub(super) fn keep_room(&mut self, start: usize, bytes: Option<usize>, read: &'a [u8]) -> Option<Span> {
+    pub(super) fn keep_space(&mut self, start: usize, bytes: Option<usize>, read: &'a [u8]) -> Option<Span> {
         self.decoded.batch.bytes.truncate(start + bytes.unwrap_or(0));
         let Some(bytes) = bytes else {
-            self.last.pairs.forget();
+            self.last.pairs.clear();
             return None;
         };
         (self.last.start, self.last.read) = (start + 1, read);
@@ -276,7 +276,7 @@ impl<'a, 'o> Decoder<'a, 'o> {
     /// Removes the labels of the current series from the arena.
     fn discard_labels(&mut self) {
         self.decoded.batch.bytes.truncate(self.marks.bytes);
-        self.last.pairs.forget();
+        self.last.pairs.clear();
     }
 
     /// Ends the current series with the labels in `self.labels`.

@@ -4,7 +4,7 @@
 //! register moves instead of calls to `memcpy`. Everything unusual ends the fast path, and [`model::LabelsBuilder`]
 //! sorts, checks and explains.
 
-use super::alike::Run;
+use super::common_pairs::Run;
 use model::Limits;
 
 /// The [`key`] of `__name__`.
@@ -44,7 +44,7 @@ impl FastLimits {
 /// overwritten again.
 #[derive(Debug)]
 pub(super) struct FastLabels<'r> {
-    room: &'r mut [u8],
+    space: &'r mut [u8],
     limits: FastLimits,
     end: usize,
     last_key: u64,
@@ -54,9 +54,9 @@ pub(super) struct FastLabels<'r> {
 
 impl<'r> FastLabels<'r> {
     #[inline(always)]
-    pub(super) fn new(room: &'r mut [u8], limits: FastLimits) -> Self {
+    pub(super) fn new(space: &'r mut [u8], limits: FastLimits) -> Self {
         // The first byte is the number of pairs.
-        FastLabels { room, limits, end: 1, last_key: 0, last_name: 0 }
+        FastLabels { space, limits, end: 1, last_key: 0, last_name: 0 }
     }
 
     /// Adds pairs of the label set before. `before` has its bytes after the number of pairs, and the bytes behind it.
@@ -73,13 +73,13 @@ impl<'r> FastLabels<'r> {
         self.last_name = self.end + (run.last - run.written.start);
         let end = self.end;
         self.end += run.written.len();
-        put(self.room, end, from, run.written.len()).then_some(())
+        put(self.space, end, from, run.written.len()).then_some(())
     }
 
     /// Returns true if the order is right: this name comes after the last one.
     #[inline(always)]
     fn follows(&self, key: u64, name: &[u8]) -> bool {
-        key > self.last_key || (key == self.last_key && follows(self.room, self.last_name, name))
+        key > self.last_key || (key == self.last_key && follows(self.space, self.last_name, name))
     }
 
     /// Adds a name whose length is one byte. `key` is its [`key`]. Returns true if the name is `__name__`, or `None` if
@@ -97,7 +97,7 @@ impl<'r> FastLabels<'r> {
         self.last_name = self.end;
         let end = self.end;
         self.end += 1 + len;
-        put(self.room, end, name, 1 + len).then_some(key == METRIC_NAME_KEY && len == 8)
+        put(self.space, end, name, 1 + len).then_some(key == METRIC_NAME_KEY && len == 8)
     }
 
     /// Adds a value whose length is one byte. Returns false if the fast path must end.
@@ -108,7 +108,7 @@ impl<'r> FastLabels<'r> {
         }
         let end = self.end;
         self.end += 1 + len;
-        put(self.room, end, value, 1 + len)
+        put(self.space, end, value, 1 + len)
     }
 
     /// Adds a value whose length is two bytes; `value` does not contain the length. Returns false if the fast path must
@@ -118,7 +118,7 @@ impl<'r> FastLabels<'r> {
         let len = value.len();
         let end = self.end;
         self.end += 2 + len;
-        len <= self.limits.value_bytes && put_long(self.room, end, value)
+        len <= self.limits.value_bytes && put_long(self.space, end, value)
     }
 
     /// The length so far.
@@ -131,11 +131,11 @@ impl<'r> FastLabels<'r> {
     /// it is over a limit, or has no metric name.
     #[inline(always)]
     pub(super) fn finish(self, pairs: usize, named: bool) -> Option<usize> {
-        let FastLabels { room, limits, end: len, .. } = self;
+        let FastLabels { space, limits, end: len, .. } = self;
         if !named || pairs > limits.pairs || len > limits.set_bytes {
             return None;
         }
-        *room.first_mut()? = pairs as u8;
+        *space.first_mut()? = pairs as u8;
         Some(len)
     }
 }
@@ -143,19 +143,19 @@ impl<'r> FastLabels<'r> {
 /// Compares a name with the one at `last` in the space if both begin with the same eight bytes. Returns true if it
 /// comes after that.
 #[inline(never)]
-fn follows(room: &[u8], last: usize, name: &[u8]) -> bool {
+fn follows(space: &[u8], last: usize, name: &[u8]) -> bool {
     fn text(name: &[u8]) -> Option<&[u8]> {
         let (len, text) = name.split_first()?;
         text.get(..usize::from(*len))
     }
-    let last = room.get(last..).and_then(text);
+    let last = space.get(last..).and_then(text);
     last.is_some_and(|last| text(name).is_some_and(|name| name > last))
 }
 
 /// Copies the first `len` bytes of `from`.
 #[inline(always)]
-fn put(room: &mut [u8], end: usize, from: &[u8], len: usize) -> bool {
-    let Some(rest) = room.get_mut(end..) else { return false };
+fn put(space: &mut [u8], end: usize, from: &[u8], len: usize) -> bool {
+    let Some(rest) = space.get_mut(end..) else { return false };
     if len <= 32 {
         if copy::<32>(rest, from) {
             return true;
@@ -174,12 +174,12 @@ fn put_exact(to: &mut [u8], from: &[u8], len: usize) -> bool {
 }
 
 #[inline(never)]
-fn put_long(room: &mut [u8], end: usize, value: &[u8]) -> bool {
+fn put_long(space: &mut [u8], end: usize, value: &[u8]) -> bool {
     let len = value.len();
     if !(128..1 << 14).contains(&len) {
         return false;
     }
-    let Some([low, high, rest @ ..]) = room.get_mut(end..end + 2 + len) else { return false };
+    let Some([low, high, rest @ ..]) = space.get_mut(end..end + 2 + len) else { return false };
     *low = (len as u8) | 0x80;
     *high = (len >> 7) as u8;
     rest.copy_from_slice(value);

@@ -153,8 +153,8 @@ pub(super) fn put_labels(out: &mut Vec<u8>, field: u8, labels: LabelsRef<'_>) {
     let canonical = labels.as_bytes();
     let pairs = canonical.first().copied().unwrap_or_default();
     out.resize(start + canonical.len() + usize::from(pairs) * SHORT_LABEL_BYTES + SLACK_BYTES, 0);
-    let room = out.get_mut(start..).unwrap_or_default();
-    match put_short_labels(room, field, canonical) {
+    let space = out.get_mut(start..).unwrap_or_default();
+    match put_short_labels(space, field, canonical) {
         Some(length) => out.truncate(start + length),
         None => {
             out.truncate(start);
@@ -183,7 +183,7 @@ const SLACK_BYTES: usize = 64;
 /// Fast path for labels of less than 128 bytes, as nearly all are: their lengths are one byte, so a name or value is
 /// copied together with its length. Returns the number of bytes written.
 #[inline(never)] // by itself its variables fit the registers
-fn put_short_labels(room: &mut [u8], field: u8, canonical: &[u8]) -> Option<usize> {
+fn put_short_labels(space: &mut [u8], field: u8, canonical: &[u8]) -> Option<usize> {
     let (pairs, mut rest) = canonical.split_first()?;
     if *pairs >= 128 {
         // The number of labels needs two bytes.
@@ -200,7 +200,7 @@ fn put_short_labels(room: &mut [u8], field: u8, canonical: &[u8]) -> Option<usiz
         if length >= 128 {
             return None;
         }
-        let [field_tag, label_len, name_tag, target @ ..] = room.get_mut(end..)? else { return None };
+        let [field_tag, label_len, name_tag, target @ ..] = space.get_mut(end..)? else { return None };
         (*field_tag, *label_len, *name_tag) = (field, length as u8, tag(1));
         copy_short(target, name, name_len)?;
         let [value_tag, target @ ..] = target.get_mut(name_len..)? else { return None };
@@ -238,10 +238,10 @@ pub(super) fn put_references(out: &mut Vec<u8>, references: &[u32], length: usiz
     put_header(out, tag(1), length);
     let start = out.len();
     out.resize(start + length, 0);
-    let mut room = out.get_mut(start..).unwrap_or_default();
+    let mut space = out.get_mut(start..).unwrap_or_default();
     for reference in references {
-        let used = write_varint(room, u64::from(*reference));
-        room = room.get_mut(used..).unwrap_or_default();
+        let used = write_varint(space, u64::from(*reference));
+        space = space.get_mut(used..).unwrap_or_default();
     }
 }
 

@@ -9,7 +9,7 @@
 //! `io.prometheus.write.v2.Request` and of the two specifications.
 //! `io.prometheus.write.v2.Request` and of the two specifications.
 
-mod alike;
+mod common_pairs;
 mod decode;
 mod encode;
 mod error;

@@ -103,19 +103,19 @@ fn series<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Outcome {
 fn fast_labels<'a>(decoder: &mut Decoder<'a, '_>, message: &'a [u8]) -> Option<(Span, &'a [u8])> {
     let start = decoder.decoded.batch.bytes.len();
     // A label needs fewer bytes in the arena than on the wire.
-    let room = decoder.room(message.len() + SLACK_BYTES);
-    let written = write_labels(room.labels, message).filter(|(len, rest)| {
+    let space = decoder.reserve_space(message.len() + SLACK_BYTES);
+    let written = write_labels(space.labels, message).filter(|(len, rest)| {
         // Lengths below 128 are ASCII themselves, so in most messages one check of the labels on the wire is enough.
         // Those bytes are in the cache already.
         let wire = message.get(..message.len() - rest.len()).unwrap_or_default();
-        is_ascii(wire) || room_is_utf8(decoder, start, *len)
+        is_ascii(wire) || space_is_utf8(decoder, start, *len)
     });
-    let span = decoder.keep_room(start, written.map(|(len, _)| len), message)?;
+    let span = decoder.keep_space(start, written.map(|(len, _)| len), message)?;
     Some((span, written?.1))
 }
 
 #[inline(never)]
-fn room_is_utf8(decoder: &Decoder<'_, '_>, start: usize, len: usize) -> bool {
+fn space_is_utf8(decoder: &Decoder<'_, '_>, start: usize, len: usize) -> bool {
     let is_utf8 = |text| std::str::from_utf8(text).is_ok();
     let labels = decoder.decoded.batch.bytes.get(start..start + len).map(LabelsRef::trusted);
     labels.is_some_and(|labels| labels.pairs().all(|(name, value)| is_utf8(name) && is_utf8(value)))

@@ -1,6 +1,6 @@
 //! Decodes `io.prometheus.write.v2.Request` (2.0).
 
-use super::decode::{Decoded, Decoder, Room};
+use super::decode::{Decoded, Decoder, LabelSpace};
 use super::error::Outcome;
 use super::fast::SLACK_BYTES;
 use super::symbols::Symbols;
@@ -16,7 +16,7 @@ pub(super) fn decode<'a>(decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result<Dec
         decoder,
         symbols,
         references: Vec::new(),
-        room: MAX_ROOM_BYTES,
+        space: MAX_LABEL_SPACE_BYTES,
         metric_name: 0,
         families: Families::default(),
     };
@@ -27,7 +27,7 @@ pub(super) fn decode<'a>(decoder: Decoder<'a, '_>, body: &'a [u8]) -> Result<Dec
 }
 
 /// The largest space for a label set on the fast path; a larger label set takes the slow path.
-const MAX_ROOM_BYTES: usize = 4096;
+const MAX_LABEL_SPACE_BYTES: usize = 4096;
 
 /// A request that is being decoded.
 struct Request<'a, 'o> {
@@ -36,7 +36,7 @@ struct Request<'a, 'o> {
     /// The label references of one message.
     references: Vec<u64>,
     /// The size of the space for the next label set on the fast path.
-    room: usize,
+    space: usize,
     /// The reference of the metric name of the label set before, if that took the fast path.
     metric_name: u64,
     families: Families<'a>,
@@ -94,7 +94,7 @@ impl<'a> Request<'a, '_> {
                     // The first series shows about how much memory all of them need.
                     let first = self.decoder.decoded.batch.bytes.len();
                     let all = (first + first / 8).saturating_mul(count);
-                    self.decoder.reserve(0, all.saturating_add(MAX_ROOM_BYTES));
+                    self.decoder.reserve(0, all.saturating_add(MAX_LABEL_SPACE_BYTES));
                 }
             }
         }
@@ -173,16 +173,16 @@ impl<'a> Request<'a, '_> {
         let rest = input.get(length..)?;
         let start = self.decoder.decoded.batch.bytes.len();
         // The length of the label set is not known yet; it is usually about that of the last one.
-        let room = self.decoder.room(self.room);
-        let walk = room.last.pairs.is_worth_a_walk();
-        let write = if walk { write_labels::<true> } else { write_labels::<false> };
-        let written = write(&self.symbols, room, &mut self.metric_name, input, length);
-        let Some(span) = self.decoder.keep_room(start, written, input) else {
-            self.room = MAX_ROOM_BYTES;
+        let space = self.decoder.reserve_space(self.space);
+        let compares = space.last.pairs.should_compare();
+        let write = if compares { write_labels::<true> } else { write_labels::<false> };
+        let written = write(&self.symbols, space, &mut self.metric_name, input, length);
+        let Some(span) = self.decoder.keep_space(start, written, input) else {
+            self.space = MAX_LABEL_SPACE_BYTES;
             return None;
         };
         let written = span.len as usize;
-        self.room = (written + written / 2 + SLACK_BYTES).min(MAX_ROOM_BYTES);
+        self.space = (written + written / 2 + SLACK_BYTES).min(MAX_LABEL_SPACE_BYTES);
         Some((span, self.symbols.get(self.metric_name)?, rest))
     }
 
@@ -321,26 +321,26 @@ const NO_PAIR: usize = usize::MAX;
 /// Returns the number of bytes written. `references` begins with the packed references, `length` bytes of them.
 /// `metric_name` is the reference of the metric name: of the label set before, and afterwards of this one.
 #[inline(never)] // by itself its variables fit the registers
-fn write_labels<const WALK: bool>(
+fn write_labels<const COMPARE: bool>(
     symbols: &Symbols<'_>,
-    room: Room<'_, '_>,
+    space: LabelSpace<'_, '_>,
     metric_name: &mut u64,
     references: &[u8],
     length: usize,
 ) -> Option<usize> {
-    let Room { mut labels, last, before } = room;
-    let mut walk = last.pairs.walk(last.read);
-    let mut name_at = if WALK { last.name } else { NO_PAIR };
+    let LabelSpace { mut labels, last, before } = space;
+    let mut comparison = last.pairs.compare(last.read);
+    let mut name_at = if COMPARE { last.name } else { NO_PAIR };
     let mut pairs = 0;
     let mut packed = references.get(..length)?;
     loop {
         // `from` also has the bytes behind the references, because full chunks are compared faster.
-        if WALK
+        if COMPARE
             && let from = references.get(length - packed.len()..)?
-            && let Some(run) = walk.run(from, packed.len())
+            && let Some(run) = comparison.run(from, packed.len())
         {
             pairs = run.pairs.end;
-            let keys = [walk.note(run.pairs.start), walk.note(run.pairs.end - 1)];
+            let keys = [comparison.note(run.pairs.start), comparison.note(run.pairs.end - 1)];
             labels.push_run(before, &run, keys)?;
             packed = packed.get(run.read..)?;
         }
@@ -358,14 +358,14 @@ fn write_labels<const WALK: bool>(
             name_at = NO_PAIR;
         }
         pairs += 1;
-        if WALK && !walk.push(left - packed.len(), labels.len() - written, key) {
+        if COMPARE && !comparison.push(left - packed.len(), labels.len() - written, key) {
             return None;
         }
     }
     let len = labels.finish(pairs, name_at < pairs)?;
     last.name = name_at;
-    if WALK {
-        walk.finish();
+    if COMPARE {
+        comparison.finish();
     }
     Some(len)
 }

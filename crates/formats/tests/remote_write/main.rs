@@ -6,7 +6,7 @@
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
-mod alike;
+mod common_pairs;
 mod exact;
 mod messages;
 mod plain;

@@ -383,7 +383,7 @@ fn damage_is_located() {
     let accept = |_: i64| None;
     let options = Options::new(&settings, Limits::default(), &accept);
     let error = decode(Encoding::Protobuf, b"\x0a\x02\x12\x05", &options).unwrap_err().to_string();
-    assert_eq!(error, "malformed protobuf at byte 2: a field is longer than what is left");
+    assert_eq!(error, "malformed protobuf at byte 2: a field is longer than the rest of the message");
     let error = decode(Encoding::Json, b"{\"resourceMetrics\":3}", &options).unwrap_err().to_string();
     assert!(error.starts_with("malformed JSON: ") && error.contains("expected a list"), "{error}");
 }

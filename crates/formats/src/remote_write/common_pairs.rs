@@ -47,7 +47,7 @@ impl<N: Copy + Default> Pairs<N> {
 
     /// Returns true if the next label set is to be compared. If not, it is not remembered either.
     #[inline(always)]
-    pub(super) fn is_worth_a_walk(&mut self) -> bool {
+    pub(super) fn should_compare(&mut self) -> bool {
         if self.rest == 0 {
             return true;
         }
@@ -68,23 +68,23 @@ impl<N: Copy + Default> Pairs<N> {
     }
 
     /// Discards all pairs: the next label set will have nothing in common with them.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.count = 0;
     }
 
     /// Begins the next label set. `before` begins with the bytes that these pairs were read from. The pairs of the next
-    /// label set are remembered only if [`Walk::finish`] is called; otherwise none are.
+    /// label set are remembered only if [`Comparison::finish`] is called; otherwise none are.
     #[inline(always)]
-    pub(super) fn walk<'p>(&'p mut self, before: &'p [u8]) -> Walk<'p, N> {
+    pub(super) fn compare<'p>(&'p mut self, before: &'p [u8]) -> Comparison<'p, N> {
         let count = std::mem::take(&mut self.count);
-        Walk { pairs: self, count, at: 0, before, read: 0, written: 0, shared: 0 }
+        Comparison { pairs: self, count, at: 0, before, read: 0, written: 0, shared: 0 }
     }
 }
 
 /// Compares two label sets pair by pair: the one before, and the one that is being read. It is always at the same pair
 /// of both.
 #[derive(Debug)]
-pub(super) struct Walk<'p, N> {
+pub(super) struct Comparison<'p, N> {
     /// From `at` on the pairs of the set before, and below `at` those of this set.
     pairs: &'p mut Pairs<N>,
     /// The number of pairs of the set before.
@@ -111,7 +111,7 @@ pub(super) struct Run {
     pub(super) last: usize,
 }
 
-impl<N: Copy + Default> Walk<'_, N> {
+impl<N: Copy + Default> Comparison<'_, N> {
     /// Finds the next pairs that both sets have, if there are any, and moves behind them. `now` begins with the rest of
     /// this set, at most `len` bytes.
     #[inline(always)]
@@ -220,9 +220,9 @@ mod tests {
                 let read: Vec<Vec<u8>> =
                     set.iter().map(|pair| [&[pair.len() as u8 + 100], &pair[..]].concat()).collect();
                 let (all, expected) = (read.concat(), read.iter().flat_map(|pair| write(pair)).collect::<Vec<_>>());
-                let (mut walk, mut rest, mut written) = (pairs.walk(&before_read), &all[..], Vec::new());
+                let (mut comparison, mut rest, mut written) = (pairs.compare(&before_read), &all[..], Vec::new());
                 loop {
-                    if let Some(run) = walk.run(rest, rest.len()) {
+                    if let Some(run) = comparison.run(rest, rest.len()) {
                         prop_assert!(run.written.contains(&run.last));
                         prop_assert_eq!(&before_read_pairs(&before_read)[run.pairs.clone()], &read[run.pairs]);
                         written.extend_from_slice(&before_written[run.written]);
@@ -233,10 +233,10 @@ mod tests {
                     rest = &rest[pair.len()..];
                     let pair = write(pair);
                     written.extend_from_slice(&pair);
-                    prop_assert!(walk.push(pair.len() / 2, pair.len(), ()));
+                    prop_assert!(comparison.push(pair.len() / 2, pair.len(), ()));
                 }
-                prop_assert_eq!(walk.at, set.len());
-                walk.finish();
+                prop_assert_eq!(comparison.at, set.len());
+                comparison.finish();
                 prop_assert_eq!(&written, &expected);
                 (before_read, before_written) = (all, written);
             }
@@ -254,32 +254,32 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_walk_remembers_nothing() {
+    fn an_unfinished_comparison_remembers_nothing() {
         let mut pairs = Pairs::new();
-        let mut walk = pairs.walk(b"");
-        assert!(walk.run(b"abc", 3).is_none() && walk.push(3, 3, ()));
-        walk.finish();
-        assert!(pairs.walk(b"abc").run(b"abc", 3).is_some());
-        assert!(pairs.walk(b"abc").run(b"abc", 3).is_none());
+        let mut comparison = pairs.compare(b"");
+        assert!(comparison.run(b"abc", 3).is_none() && comparison.push(3, 3, ()));
+        comparison.finish();
+        assert!(pairs.compare(b"abc").run(b"abc", 3).is_some());
+        assert!(pairs.compare(b"abc").run(b"abc", 3).is_none());
     }
 
     #[test]
     fn label_sets_without_common_pairs_are_rarely_compared() {
         let mut pairs = Pairs::new();
         let mut set = |bytes: &[u8]| {
-            let worth = pairs.is_worth_a_walk();
+            let worth = pairs.should_compare();
             if worth {
-                let mut walk = pairs.walk(b"abc");
-                if walk.run(bytes, bytes.len()).is_none() {
-                    walk.push(3, 3, ());
+                let mut comparison = pairs.compare(b"abc");
+                if comparison.run(bytes, bytes.len()).is_none() {
+                    comparison.push(3, 3, ());
                 }
-                walk.finish();
+                comparison.finish();
             }
             worth
         };
         assert!((0..100).all(|_| set(b"abc")));
-        let walked = (0..1000).filter(|_| set(b"xyz")).count();
-        assert!((30..80).contains(&walked), "{walked}");
+        let compared = (0..1000).filter(|_| set(b"xyz")).count();
+        assert!((30..80).contains(&compared), "{compared}");
         // Label sets that have pairs in common again are noticed.
         assert!((0..=REST).any(|_| set(b"abc")));
         assert!((0..100).all(|_| set(b"abc")));
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn at_most_the_limit_of_pairs_is_remembered() {
         let mut pairs = Pairs::new();
-        let mut walk = pairs.walk(b"");
-        assert_eq!((0..200).take_while(|_| walk.push(1, 1, ())).count(), MAX_PAIRS);
+        let mut comparison = pairs.compare(b"");
+        assert_eq!((0..200).take_while(|_| comparison.push(1, 1, ())).count(), MAX_PAIRS);
     }
 }
