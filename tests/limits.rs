@@ -259,7 +259,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             "how long such a key is remembered",
             time(Duration::from_millis(groups::keys::KEY_AGE_MS.unsigned_abs())),
         ),
-        ("HTTP inputs", "tombstones of deleted groups", count(groups::keeper::DEPARTED)),
+        ("HTTP inputs", "tombstones of deleted groups", count(groups::task::TOMBSTONES_MAX)),
         (
             "HTTP inputs",
             "the reason of a refusal that is kept with a group",

@@ -59,7 +59,7 @@ pub enum Change {
     /// A request with a key was applied.
     Keyed(Applied),
     /// Tombstone: the last time of a deleted group. If it is pushed again, it continues after that time.
-    Departed {
+    Tombstone {
         key: Labels,
         /// The last time of a sample of the group.
         at: i64,
@@ -74,7 +74,7 @@ impl Change {
             | Self::Refused { key, .. }
             | Self::Deleted { key, .. }
             | Self::Expired { key, .. }
-            | Self::Departed { key, .. } => Some(key),
+            | Self::Tombstone { key, .. } => Some(key),
             Self::Snapshot(group) => Some(&group.key),
             Self::Emitted { .. } | Self::Keyed(_) => None,
         }

@@ -3,9 +3,9 @@
 use crate::ask::{Ask, Asked, Push};
 use crate::exposition::exposition;
 use crate::group::Group;
-use crate::keeper::{Keeper, QUEUE};
 use crate::state::State;
 use crate::status::status_of;
+use crate::task::{GroupsTask, QUEUE};
 use crate::{Escaping, GroupStatus, Options, Refusal, Stats};
 use intake::Input;
 use model::{Clock, Labels};
@@ -29,9 +29,9 @@ impl Groups {
     pub async fn open(input: Input, clock: Arc<dyn Clock>, options: Options) -> Result<Groups, OpenError> {
         let stats = Arc::new(Stats::default());
         let (journal, entries) = input.intake().storage().journal(JOURNAL).await?;
-        let keeper = Keeper::new(input, journal, entries, clock, options, stats.clone());
+        let task = GroupsTask::new(input, journal, entries, clock, options, stats.clone());
         let (asks, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(keeper.run(queue));
+        tokio::spawn(task.run(queue));
         Ok(Groups { asks, stats })
     }
 

@@ -83,12 +83,12 @@ impl Keys {
         self.change(group, |keys| keys.push_back(Remembered { key, wall }));
         let oldest = wall.saturating_sub(KEY_AGE_MS);
         while let Some((_, group)) = self.by_age.first().copied().filter(|(wall, _)| *wall < oldest) {
-            self.forget_oldest(group);
+            self.remove_oldest(group);
         }
         while self.len() > KEYS_MAX
             && let Some(group) = self.to_shorten()
         {
-            self.forget_oldest(group);
+            self.remove_oldest(group);
         }
     }
 
@@ -101,9 +101,9 @@ impl Keys {
         }
     }
 
-    fn forget_oldest(&mut self, group: u64) {
-        if let Some(forgotten) = self.change(group, VecDeque::pop_front) {
-            self.requests.remove(&(group, forgotten.key));
+    fn remove_oldest(&mut self, group: u64) {
+        if let Some(removed) = self.change(group, VecDeque::pop_front) {
+            self.requests.remove(&(group, removed.key));
         }
     }
 

@@ -6,13 +6,13 @@
 //!   minutes. The groups are spread over the interval.
 //! - Each group has its own clock ([`model::emission_time`]), so that no two values of a series share a millisecond.
 //! - A series ends with a staleness marker if a PUT or a POST no longer has it, if it is deleted, or if it expires.
-//! - An expired group still sends its two push times until it is removed after `ttl_forget`.
+//! - An expired group still sends its two push times until it is removed after `removed_after`.
 //! - A push may be added to what the group has ([`add`]), and one with a key is applied once ([`keys`]).
 //! - All of this is in a journal that is committed together with the samples.
 //!
 //! # Where to start
 //!
-//! [`Groups`] is the handle. Everything except [`keeper`], the groups' task, is pure. Read [`group`] first, and then
+//! [`Groups`] is the handle. Everything except [`task`], the groups' task, is pure. Read [`group`] first, and then
 //! [`state`]. [`packed`] has the families of a group in compact form. [`path`] reads the labels of a group from a URL,
 //! [`exposition`] writes the page to scrape.
 
@@ -29,7 +29,6 @@ mod escaping;
 pub mod exposition;
 pub mod group;
 mod handle;
-pub mod keeper;
 pub mod keys;
 pub mod limits;
 mod options;
@@ -41,6 +40,7 @@ pub mod schedule;
 pub mod state;
 mod stats;
 mod status;
+pub mod task;
 #[cfg(test)]
 mod tests;
 pub mod types;

@@ -10,7 +10,7 @@ pub struct Options {
     /// The time to live of a group whose push does not set one. `None` means forever.
     pub ttl: Option<Duration>,
     /// How long an expired group still sends its two push times.
-    pub ttl_forget: Duration,
+    pub removed_after: Duration,
     /// The maximum of groups; further ones are refused.
     pub max_groups: usize,
     /// The maximum of series in one group; a push with more is refused.
@@ -26,7 +26,7 @@ impl Default for Options {
         Options {
             interval: Duration::from_secs(30),
             ttl: None,
-            ttl_forget: Duration::from_secs(30 * 86_400),
+            removed_after: Duration::from_secs(30 * 86_400),
             max_groups: 10_000,
             max_group_series: 10_000,
             max_series: 1_000_000,
@@ -62,7 +62,7 @@ impl Options {
         let zeros = [
             ("interval", self.interval.is_zero()),
             ("ttl", self.ttl.is_some_and(|ttl| ttl.is_zero())),
-            ("ttl_forget", self.ttl_forget.is_zero()),
+            ("removed_after", self.removed_after.is_zero()),
             ("max_groups", self.max_groups == 0),
             ("max_group_series", self.max_group_series == 0),
             ("max_series", self.max_series == 0),

@@ -29,10 +29,10 @@ pub struct State {
     /// The group of each series, by the hash of its labels: a series belongs to one group only.
     series: HashMap<u64, u64>,
     hasher: RandomState,
-    /// Tombstones: the last times of deleted groups. At most [`State::departed_max`].
-    departed: HashMap<Labels, i64>,
-    departed_order: VecDeque<Labels>,
-    departed_max: usize,
+    /// Tombstones: the last times of deleted groups. At most [`State::tombstones_max`].
+    tombstones: HashMap<Labels, i64>,
+    tombstone_order: VecDeque<Labels>,
+    tombstones_max: usize,
     keys: Keys,
     next_id: u64,
     series_count: usize,
@@ -91,17 +91,17 @@ impl Sent {
 }
 
 impl State {
-    /// A state without groups. It keeps tombstones of at most `departed_max` deleted groups.
-    pub fn new(departed_max: usize) -> Self {
+    /// A state without groups. It keeps tombstones of at most `tombstones_max` deleted groups.
+    pub fn new(tombstones_max: usize) -> Self {
         State {
             groups: hashbrown::HashMap::new(),
             by_id: hashbrown::HashMap::new(),
             types: Types::default(),
             series: HashMap::new(),
             hasher: RandomState::new(),
-            departed: HashMap::new(),
-            departed_order: VecDeque::new(),
-            departed_max,
+            tombstones: HashMap::new(),
+            tombstone_order: VecDeque::new(),
+            tombstones_max,
             keys: Keys::default(),
             next_id: 1,
             series_count: 0,
@@ -180,7 +180,7 @@ impl State {
     pub fn next_time(&self, key: &Labels, now: i64) -> i64 {
         let last = match self.groups.get(key) {
             Some(group) => group.clock,
-            None => self.departed.get(key).copied().unwrap_or(i64::MIN),
+            None => self.tombstones.get(key).copied().unwrap_or(i64::MIN),
         };
         emission_time::next(last, now)
     }
@@ -266,7 +266,7 @@ impl State {
                 emit::push_time_markers(&mut sent.batch, &group, *at);
                 sent.markers += 2;
                 self.put(key, None, undo);
-                self.depart(key, *at);
+                self.add_tombstone(key, *at);
             }
             Change::Expired { key, at, wall } => {
                 let Some(group) = self.groups.get(key) else { return };
@@ -298,9 +298,9 @@ impl State {
                 self.keys.insert(*applied);
                 undo.keys.push(*applied);
             }
-            Change::Departed { key, at } => {
+            Change::Tombstone { key, at } => {
                 self.put(key, None, undo);
-                self.depart(key, *at);
+                self.add_tombstone(key, *at);
             }
         }
     }
@@ -316,7 +316,7 @@ impl State {
         undo.keys.iter().rev().for_each(|applied| self.keys.remove(applied.group, applied.keyed.key));
         for (key, before) in undo.before.into_iter().rev() {
             let used = self.groups.get(&key).map(|group| group.clock);
-            let used = used.or_else(|| self.departed.get(&key).copied()).unwrap_or(i64::MIN);
+            let used = used.or_else(|| self.tombstones.get(&key).copied()).unwrap_or(i64::MIN);
             match before {
                 Some(group) => {
                     let mut group = (*group).clone();
@@ -325,7 +325,7 @@ impl State {
                 }
                 None => {
                     self.put(&key, None, &mut Undo::default());
-                    self.depart(&key, used);
+                    self.add_tombstone(&key, used);
                 }
             }
         }
@@ -333,14 +333,14 @@ impl State {
 
     /// The content of a journal that restores these groups.
     pub fn snapshot(&self) -> Vec<Change> {
-        let departed = self
-            .departed_order
+        let tombstones = self
+            .tombstone_order
             .iter()
-            .filter_map(|key| Some(Change::Departed { key: key.clone(), at: *self.departed.get(key)? }));
+            .filter_map(|key| Some(Change::Tombstone { key: key.clone(), at: *self.tombstones.get(key)? }));
         let groups = self.groups().map(|group| Change::Snapshot(group.clone()));
         let is_there = |applied: &Applied| self.by_id.contains_key(&applied.group);
         let keys = self.keys.iter().filter(is_there).map(Change::Keyed);
-        departed.chain(groups).chain(keys).collect()
+        tombstones.chain(groups).chain(keys).collect()
     }
 
     /// Sets or removes a group and updates the indexes.
@@ -370,8 +370,8 @@ impl State {
             self.failing += usize::from(new.is_failing());
             self.by_id.insert(new.id, new.clone());
             self.next_id = self.next_id.max(new.id.saturating_add(1));
-            if self.departed.remove(key).is_some() {
-                self.departed_order.retain(|other| other != key);
+            if self.tombstones.remove(key).is_some() {
+                self.tombstone_order.retain(|other| other != key);
             }
         }
         undo.before.push((key.clone(), old));
@@ -414,14 +414,14 @@ impl State {
         self.series_count -= kept.family.members.len();
     }
 
-    fn depart(&mut self, key: &Labels, at: i64) {
-        if self.departed.insert(key.clone(), at).is_none() {
-            self.departed_order.push_back(key.clone());
+    fn add_tombstone(&mut self, key: &Labels, at: i64) {
+        if self.tombstones.insert(key.clone(), at).is_none() {
+            self.tombstone_order.push_back(key.clone());
         }
-        if self.departed_order.len() > self.departed_max
-            && let Some(oldest) = self.departed_order.pop_front()
+        if self.tombstone_order.len() > self.tombstones_max
+            && let Some(oldest) = self.tombstone_order.pop_front()
         {
-            self.departed.remove(&oldest);
+            self.tombstones.remove(&oldest);
         }
     }
 }

@@ -14,8 +14,8 @@ pub struct Stats {
     pub groups_expired: Number,
     /// The number of times that the time to live of a group ended.
     pub expirations: Number,
-    /// Expired groups that were removed after `ttl_forget`.
-    pub forgotten: Number,
+    /// Expired groups that were removed after `removed_after`.
+    pub removed: Number,
     /// Groups whose last push was refused.
     pub groups_failing: Number,
     /// Groups that were sent again.

@@ -307,7 +307,7 @@ proptest! {
         // The series that have not ended are exactly those of the groups.
         let goes_on: BTreeSet<String> =
             series.iter().filter(|(_, (_, on))| *on).map(|(labels, _)| labels.clone()).collect();
-        let in_groups: BTreeSet<String> = state
+        let of_groups: BTreeSet<String> = state
             .groups()
             .flat_map(|group| {
                 let times = group.push_times().map(|(name, ..)| group.time_labels(name).to_string());
@@ -315,7 +315,7 @@ proptest! {
                 own.chain(times).collect::<Vec<_>>()
             })
             .collect();
-        prop_assert_eq!(goes_on, in_groups);
+        prop_assert_eq!(goes_on, of_groups);
 
         let replay = |entries: &[Vec<u8>]| {
             let mut state = State::new(100);

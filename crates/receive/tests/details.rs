@@ -133,13 +133,13 @@ async fn the_times_of_an_expired_group_stay_for_thirty_days() {
     world.clock.pass(30 * DAY - Duration::from_secs(1));
     world.doors.groups().take_turns().await.unwrap();
     assert_eq!(
-        (world.doors.groups().all().await.unwrap().len(), world.doors.groups().stats().forgotten.get()),
+        (world.doors.groups().all().await.unwrap().len(), world.doors.groups().stats().removed.get()),
         (1, 0)
     );
     world.clock.pass(Duration::from_secs(1));
     world.doors.groups().take_turns().await.unwrap();
     assert_eq!(
-        (world.doors.groups().all().await.unwrap().len(), world.doors.groups().stats().forgotten.get()),
+        (world.doors.groups().all().await.unwrap().len(), world.doors.groups().stats().removed.get()),
         (0, 1)
     );
 }

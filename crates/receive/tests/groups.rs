@@ -233,7 +233,7 @@ async fn groups_must_fit_together() {
 #[tokio::test]
 async fn a_group_expires_and_is_forgotten() {
     let mut world =
-        World::with(|options| options.pushgateway.groups.ttl_forget = Duration::from_secs(3600), |_| {})
+        World::with(|options| options.pushgateway.groups.removed_after = Duration::from_secs(3600), |_| {})
             .await;
     world.put("/metrics/job/a?ttl=10m", "m 1\n").await;
     world.clock.pass(Duration::from_secs(300));
@@ -262,7 +262,7 @@ async fn a_group_expires_and_is_forgotten() {
     world.doors.groups().take_turns().await.unwrap();
     let lines = world.lines().await;
     assert!(lines.iter().rev().take(2).all(|line| line.value == "stale"), "{lines:?}");
-    assert_eq!(world.doors.groups().stats().forgotten.get(), 1);
+    assert_eq!(world.doors.groups().stats().removed.get(), 1);
     assert_eq!(world.doors.groups().all().await.unwrap().len(), 0);
 }
 

@@ -232,7 +232,7 @@ fn events(denied: &Denied, stats: &Stats, out: &mut Vec<Family>) {
             &denied.requests,
         ),
         ("narthex_group_expirations_total", "Times that a group's time to live ended.", &stats.expirations),
-        ("narthex_groups_forgotten_total", "Groups removed some time after they expired.", &stats.forgotten),
+        ("narthex_groups_forgotten_total", "Groups removed some time after they expired.", &stats.removed),
         ("narthex_group_emissions_total", "Groups sent again after their interval.", &stats.emissions),
         (
             "narthex_group_emissions_failed_total",

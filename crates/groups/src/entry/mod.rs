@@ -119,7 +119,7 @@ fn put_change(out: &mut Vec<u8>, change: &Change) {
             out.extend_from_slice(&keyed.request.to_le_bytes());
             put_i64(out, *wall);
         }
-        Change::Departed { key, at } => {
+        Change::Tombstone { key, at } => {
             out.push(7);
             put_labels(out, key);
             put_i64(out, *at);
@@ -153,7 +153,7 @@ fn take_change(input: &mut &[u8]) -> Option<Change> {
         4 => Change::Expired { key: take_labels(input)?, at: take_i64(input)?, wall: take_i64(input)? },
         5 => Change::Emitted { at: take_i64(input)?, ids: take_list(input, take_u64)? },
         6 => Change::Snapshot(Arc::new(take_group(input)?)),
-        7 => Change::Departed { key: take_labels(input)?, at: take_i64(input)? },
+        7 => Change::Tombstone { key: take_labels(input)?, at: take_i64(input)? },
         8 => Change::Keyed(Applied {
             group: take_u64(input)?,
             keyed: Keyed {

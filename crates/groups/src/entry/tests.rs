@@ -51,7 +51,7 @@ fn all() -> Vec<Change> {
         Change::Expired { key: key.clone(), at: 4, wall: 3 },
         Change::Emitted { at: i64::MAX, ids: vec![1, 2, 300] },
         Change::Snapshot(Arc::new(group)),
-        Change::Departed { key, at: i64::MIN },
+        Change::Tombstone { key, at: i64::MIN },
     ]
 }
 

@@ -226,7 +226,7 @@ fn journal() -> Vec<u8> {
         Change::Expired { key: key.clone(), at: 15, wall },
         Change::Snapshot(Arc::new(group)),
         Change::Deleted { key: key.clone(), at: 16 },
-        Change::Departed { key, at: 17 },
+        Change::Tombstone { key, at: 17 },
         Change::Keyed(Applied { group: 3, keyed: Keyed { key: 1 << 100, request: 1 << 50 }, wall: 18 }),
     ])
 }

@@ -1,6 +1,6 @@
 //! Plans a round: converts requests and due groups to changes of the state.
 
-use super::Keeper;
+use super::GroupsTask;
 use super::timing::as_ms;
 use crate::Refusal;
 use crate::add;
@@ -30,7 +30,7 @@ pub(super) struct Counts {
     pub(super) failures: u64,
     pub(super) emissions: u64,
     pub(super) expirations: u64,
-    pub(super) forgotten: u64,
+    pub(super) removed: u64,
 }
 
 /// The result of planning one request.
@@ -43,7 +43,7 @@ pub(super) enum Outcome {
     Refused(Refusal),
 }
 
-impl Keeper {
+impl GroupsTask {
     pub(super) fn plan(&mut self, ask: &Ask, round: &mut Round) -> Outcome {
         match ask {
             Ask::Push(push) => self.plan_push(push, round),
@@ -139,7 +139,7 @@ impl Keeper {
             let key = group.key.clone();
             if group.expired.is_some() {
                 self.make(Change::Deleted { key, at }, round);
-                round.counts.forgotten += 1;
+                round.counts.removed += 1;
             } else {
                 self.make(Change::Expired { key, at, wall }, round);
                 round.counts.expirations += 1;

@@ -32,10 +32,10 @@ pub const QUEUE: usize = 256;
 /// A round is closed once its batch has this many bytes.
 const ROUND_BYTES: usize = 4 << 20;
 /// The maximum of tombstones of deleted groups.
-pub const DEPARTED: usize = 10_000;
+pub const TOMBSTONES_MAX: usize = 10_000;
 
 /// The state of the groups' task.
-pub struct Keeper {
+pub struct GroupsTask {
     state: State,
     input: Input,
     journal: Journal,
@@ -63,7 +63,7 @@ struct Planned {
     outcome: Outcome,
 }
 
-impl Keeper {
+impl GroupsTask {
     /// Restores the groups from `entries`, the content of the journal.
     pub fn new(
         input: Input,
@@ -73,7 +73,7 @@ impl Keeper {
         options: Options,
         stats: Arc<Stats>,
     ) -> Self {
-        let mut state = State::new(DEPARTED);
+        let mut state = State::new(TOMBSTONES_MAX);
         let mut journal_bytes = 0;
         for entry in entries {
             journal_bytes += entry.len();
@@ -85,7 +85,7 @@ impl Keeper {
                 }
             }
         }
-        let mut keeper = Keeper {
+        let mut task = GroupsTask {
             journal_limit: journal_limit(state.bytes()),
             state,
             input,
@@ -98,10 +98,10 @@ impl Keeper {
             journal_bytes,
             has_failed: false,
         };
-        let keys: Vec<Labels> = keeper.state.groups().map(|group| group.key.clone()).collect();
-        keys.iter().for_each(|key| keeper.schedule(key));
-        keeper.publish();
-        keeper
+        let keys: Vec<Labels> = task.state.groups().map(|group| group.key.clone()).collect();
+        keys.iter().for_each(|key| task.schedule(key));
+        task.publish();
+        task
     }
 
     /// Runs until all senders of requests are dropped.
@@ -223,7 +223,7 @@ impl Keeper {
                 self.stats.push_failures.add(round.counts.failures);
                 self.stats.emissions.add(round.counts.emissions);
                 self.stats.expirations.add(round.counts.expirations);
-                self.stats.forgotten.add(round.counts.forgotten);
+                self.stats.removed.add(round.counts.removed);
             }
             Err(error) => {
                 self.stats.emissions_failed.add(round.counts.emissions);

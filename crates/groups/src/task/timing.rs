@@ -1,6 +1,6 @@
 //! Schedules groups: when they are sent again, when they expire, and when they are removed.
 
-use super::Keeper;
+use super::GroupsTask;
 use crate::schedule::next_turn;
 use model::Labels;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// thousand syncs.
 const TURN_STEP: Duration = Duration::from_millis(250);
 
-impl Keeper {
+impl GroupsTask {
     /// Sets the time at which a group is sent again, expires or is removed, by its current state.
     pub(super) fn schedule(&mut self, key: &Labels) {
         let (now, wall) = (self.clock.monotonic(), self.clock.now_ms());
@@ -22,8 +22,8 @@ impl Keeper {
         // clock.
         let (end, most) = match (group.expired, group.expires) {
             (Some(expired), _) => {
-                let forget = as_ms(self.options.ttl_forget);
-                (Some(expired.saturating_add(forget)), forget)
+                let removed_after = as_ms(self.options.removed_after);
+                (Some(expired.saturating_add(removed_after)), removed_after)
             }
             (None, Some(expires)) => (Some(expires), group.ttl.unwrap_or(0)),
             (None, None) => (None, 0),

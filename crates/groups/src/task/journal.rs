@@ -1,6 +1,6 @@
 //! Keeps the journal of groups short.
 
-use super::Keeper;
+use super::GroupsTask;
 use crate::change::Change;
 use crate::entry;
 
@@ -9,7 +9,7 @@ const JOURNAL_SLACK_BYTES: usize = 1 << 20;
 /// The maximum of bytes in an entry of a snapshot.
 const SNAPSHOT_ENTRY_BYTES: usize = 1 << 20;
 
-impl Keeper {
+impl GroupsTask {
     /// Replaces the journal by a snapshot of the state. If that fails, the old journal is kept.
     pub(super) async fn rewrite_journal(&mut self) {
         let mut entries = Vec::new();
