@@ -214,7 +214,7 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
         (
             "HTTP inputs",
             "metric names whose refused series are counted separately",
-            format!("{} of each input (`BLAMED_MAX`)", intake::BLAMED_MAX),
+            format!("{} of each input (`REFUSED_METRICS_MAX`)", intake::REFUSED_METRICS_MAX),
         ),
         ("HTTP inputs", "time for a TLS handshake", time(http_server::HANDSHAKE_TIMEOUT)),
         ("HTTP inputs", "password checks that wait for their turn", count(http_server::auth::WAITING)),

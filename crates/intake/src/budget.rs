@@ -47,12 +47,12 @@ pub struct Share {
 impl Share {
     /// Makes the share at least `bytes` large.
     pub async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let (has, wants) = (self.bytes.div_ceil(UNIT), bytes.div_ceil(UNIT));
+        let (has, needed) = (self.bytes.div_ceil(UNIT), bytes.div_ceil(UNIT));
         if bytes > self.budget.total {
             return Err(Refusal::NeedsTooMuch { bytes, limit: self.budget.total });
         }
-        if wants > has {
-            let more = u32::try_from(wants - has).map_err(|_| Refusal::Busy(NO_MEMORY))?;
+        if needed > has {
+            let more = u32::try_from(needed - has).map_err(|_| Refusal::Busy(NO_MEMORY))?;
             let permit = match self.budget.units.clone().try_acquire_many_owned(more) {
                 Ok(permit) => permit,
                 Err(_) => {

@@ -302,7 +302,7 @@ impl Input {
 
     /// Counts a new series that the input refused because of a limit of its own, under the metric name of the series.
     pub fn count_refused_series(&self, metric: &[u8]) {
-        self.series().blame(metric);
+        self.series().count_refused(metric);
         self.counters.series_refused.add(1);
     }
 
@@ -435,7 +435,7 @@ impl Admission {
         let Recognised { parsed: Parsed { mut batch, mut rejected }, made, dropped: unmapped } =
             decoded.into();
         let mut dropped = match made {
-            Some(made) => rules::settle(&mut batch, made, &mut rejected),
+            Some(made) => rules::apply_results(&mut batch, made, &mut rejected),
             None => self.input.apply_rules(&self.settings, &mut batch, &mut rejected),
         };
         dropped.samples += unmapped;

@@ -19,7 +19,6 @@
 //! All inputs share one [`Intake`]. Each input has an [`Input`] with its name and counters. A request begins with
 //! [`Input::admit`].
 
-mod blamed;
 mod budget;
 mod counters;
 mod exposure;
@@ -31,12 +30,12 @@ mod labels;
 mod listener;
 mod listener_counters;
 mod refusal;
+mod refused_metrics;
 mod rules;
 pub mod series_limit;
 mod settings;
 mod time;
 
-pub use blamed::{BLAMED_MAX, Blamed};
 pub use budget::{Budget, Share};
 pub use counters::{Counters, InputCounters, LAST_ANSWER_BYTES, Number, RefusedReason};
 pub use exposure::{Exposed, Exposure};
@@ -47,6 +46,7 @@ pub use known::{KNOWN_SET_BYTES, ParseLines};
 pub use listener::{BindError, Bound, Endpoint, Listener, Running, Stop, Stopper};
 pub use listener_counters::{ByName, ListenerCounters, OpenConnection, Protocol, State};
 pub use refusal::Refusal;
+pub use refused_metrics::{REFUSED_METRICS_MAX, RefusedMetrics};
 pub use rules::MADE_LABELS_BYTES;
 pub use settings::{InputSettings, KNOWN_SERIES_BYTES, Settings, SettingsError};
 pub use time::TimeBounds;

@@ -89,7 +89,7 @@ pub(crate) struct AllMade {
 
 /// Sets the labels of a batch's series to the results of the rules. Removes the series that a rule drops, and returns
 /// the number of their points. Rejects series whose new labels are invalid.
-pub(crate) fn settle(batch: &mut Batch, made: AllMade, rejected: &mut Rejected) -> Kinds {
+pub(crate) fn apply_results(batch: &mut Batch, made: AllMade, rejected: &mut Rejected) -> Kinds {
     let AllMade { series: mut made, changed, hashes } = made;
     let mut dropped = Kinds::default();
     batch.hashes = hashes;
@@ -145,7 +145,7 @@ mod tests {
         for number in 0..batch.series.len() as u32 {
             made.series.push(rules.make(batch.labels(number), &mut made.changed));
         }
-        settle(batch, made, rejected)
+        apply_results(batch, made, rejected)
     }
 
     fn batch(series: &[&[(&str, &str)]]) -> Batch {

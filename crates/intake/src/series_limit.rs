@@ -4,8 +4,8 @@
 //! series needs an entry of [`ENTRY_BYTES`], so the limit itself also limits the memory. Inputs without a limit keep
 //! nothing.
 
-use crate::blamed::Blamed;
 use crate::labels;
+use crate::refused_metrics::RefusedMetrics;
 use crate::settings::InputSettings;
 use formats::Rejected;
 use model::Batch;
@@ -32,7 +32,7 @@ pub(crate) struct SeriesLimit {
     /// The number of active series by the hash of the metric name.
     by_name: HashMap<u64, usize>,
     swept: Duration,
-    blamed: Blamed,
+    refused: RefusedMetrics,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl SeriesLimit {
             let name = batch.labels(number as u32).metric_name().unwrap_or_default();
             if let Some(reason) = self.refusal(settings, *hash, name, now) {
                 *over = true;
-                self.blamed.add(name);
+                self.refused.add(name);
                 *removed.entry(name).or_default() += 1;
                 rejected.series += 1;
                 rejected.over_series_limit += 1;
@@ -101,12 +101,12 @@ impl SeriesLimit {
     }
 
     /// Counts a series that the input refused because of a limit of its own.
-    pub(crate) fn blame(&mut self, name: &[u8]) {
-        self.blamed.add(name);
+    pub(crate) fn count_refused(&mut self, name: &[u8]) {
+        self.refused.add(name);
     }
 
     pub(crate) fn blamed(&self) -> &BTreeMap<String, u64> {
-        self.blamed.by_name()
+        self.refused.by_name()
     }
 
     /// The number of active series.

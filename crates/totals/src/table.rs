@@ -8,7 +8,7 @@ use crate::superseded::Superseded;
 use crate::undo::Undo;
 use crate::value::{ChangeError, Kind, Total};
 use hashbrown::HashTable;
-use intake::Blamed;
+use intake::RefusedMetrics;
 use model::{Labels, LabelsRef, Metadata};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -97,7 +97,7 @@ pub struct Totals {
     pub(crate) names: Names,
     bytes: usize,
     next_id: u64,
-    refused: Blamed,
+    refused: RefusedMetrics,
     /// Counts [`Totals::describe_again`]; 0 is what was read back from the journal.
     pub(crate) epoch: u32,
     /// Totals that end with the next flush.
@@ -125,7 +125,7 @@ impl Totals {
             names: Names::default(),
             bytes: 0,
             next_id: 1,
-            refused: Blamed::default(),
+            refused: RefusedMetrics::default(),
             epoch: 1,
             superseded: Vec::new(),
             superseded_bytes: 0,
@@ -306,7 +306,7 @@ impl Totals {
     }
 
     /// New series that were refused, by metric name.
-    pub fn refused(&self) -> &Blamed {
+    pub fn refused(&self) -> &RefusedMetrics {
         &self.refused
     }
 

@@ -103,7 +103,7 @@ async fn a_reload_applies_to_known_series() {
     let labels = || {
         let (_, Recognised { parsed: Parsed { mut batch, mut rejected }, made, .. }) =
             recognised(&input, "a 1\n");
-        rules::settle(&mut batch, made.unwrap(), &mut rejected);
+        rules::apply_results(&mut batch, made.unwrap(), &mut rejected);
         batch.labels(0).to_string()
     };
     assert_eq!((labels(), labels()), (r#"a{site="boat"}"#.into(), r#"a{site="boat"}"#.into()));

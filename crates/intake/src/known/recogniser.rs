@@ -85,7 +85,7 @@ impl Recogniser {
             }
             request.assign(number);
         }
-        rules::settle(batch, std::mem::take(&mut request.made), rejected)
+        rules::apply_results(batch, std::mem::take(&mut request.made), rejected)
     }
 
     /// `depends_on` has everything that the labels of this request's series depend on, besides their raw bytes and the

@@ -4,8 +4,8 @@
 //! arena: │ labels │ labels after the rules │ labels │ ...     labels that equal the ones before are left out
 //! ```
 //!
-//! The arena only grows. When it is full, new series are rejected until their number is [`TURNED_AWAY`] times the
-//! number of entries. Then a sweep removes the entries that were not found since the last sweep, and compacts the
+//! The arena only grows. When it is full, new series are rejected until their number is [`REJECTED_PER_ENTRY`] times
+//! the number of entries. Then a sweep removes the entries that were not found since the last sweep, and compacts the
 //! others. So a workload with more active series than fit still finds the series in the table, whereas a
 //! least-recently-used list would find none. Series that are no longer pushed are removed after a limited number of new
 //! ones.
@@ -14,7 +14,7 @@ use super::{Key, Known, Outcome};
 use hashbrown::HashTable;
 
 /// The number of series that are rejected for each entry before a sweep.
-const TURNED_AWAY: usize = 8;
+const REJECTED_PER_ENTRY: usize = 8;
 /// The memory of an entry in the table at the table's lowest load, in bytes.
 const TABLE_BYTES: usize = 12;
 
@@ -23,7 +23,7 @@ pub(super) struct Shard {
     table: HashTable<u32>,
     entries: Vec<Entry>,
     arena: Vec<u8>,
-    turned_away: usize,
+    rejected: usize,
     pub(super) evicted: u64,
 }
 
@@ -129,7 +129,7 @@ impl Shard {
         let changed = if let Outcome::Changed(changed) = known.outcome { changed } else { &[] };
         let parts = [known.labels, changed];
         let [Ok(labels), Ok(changed)] = parts.map(|part| u16::try_from(part.len())) else { return };
-        if !self.make_room(parts.iter().map(|part| part.len()).sum(), bytes_max)
+        if !self.reserve_or_reject(parts.iter().map(|part| part.len()).sum(), bytes_max)
             // Another request may have added the series meanwhile.
             || self.find(key).is_some()
         {
@@ -158,12 +158,12 @@ impl Shard {
     }
 
     /// Reserves memory for an entry with this many bytes in the arena. Returns false if the series is rejected.
-    fn make_room(&mut self, bytes: usize, bytes_max: usize) -> bool {
+    fn reserve_or_reject(&mut self, bytes: usize, bytes_max: usize) -> bool {
         if self.reserve(bytes, bytes_max) {
             return true;
         }
-        self.turned_away += 1;
-        if self.turned_away < TURNED_AWAY * self.entries.len() {
+        self.rejected += 1;
+        if self.rejected < REJECTED_PER_ENTRY * self.entries.len() {
             return false;
         }
         self.sweep();

@@ -2,7 +2,7 @@
 
 use super::shard::ENTRY_BYTES;
 use super::*;
-use crate::rules::{AllMade, Rules, settle};
+use crate::rules::{AllMade, Rules, apply_results};
 use crate::settings::InputSettings;
 use formats::text::{self, Format, ParseOptions};
 use formats::{Parsed, Rejected};
@@ -66,14 +66,14 @@ fn decoded(settings: Arc<InputSettings>, hasher: &registry::Hasher, parsed: Pars
     if !settings.has_rules() {
         made = AllMade::default();
     }
-    let dropped = settle(&mut batch, made, &mut rejected);
+    let dropped = apply_results(&mut batch, made, &mut rejected);
     hasher.fill(&mut batch);
     outcome(&batch, dropped, &rejected)
 }
 
 fn recognised(recognised: Recognised) -> String {
     let Recognised { parsed: Parsed { mut batch, mut rejected }, made, .. } = recognised;
-    let dropped = settle(&mut batch, made.unwrap(), &mut rejected);
+    let dropped = apply_results(&mut batch, made.unwrap(), &mut rejected);
     outcome(&batch, dropped, &rejected)
 }
 

@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 
 /// The maximum of metric names with their own count of refused series.
-pub const BLAMED_MAX: usize = 100;
-/// The name under which all metric names beyond [`BLAMED_MAX`] are counted.
+pub const REFUSED_METRICS_MAX: usize = 100;
+/// The name under which all metric names beyond [`REFUSED_METRICS_MAX`] are counted.
 const OTHERS: &str = "";
 
-/// Refused series by metric name: the first [`BLAMED_MAX`] names, and all others under the empty name.
+/// Refused series by metric name: the first [`REFUSED_METRICS_MAX`] names, and all others under the empty name.
 #[derive(Debug, Default)]
-pub struct Blamed {
+pub struct RefusedMetrics {
     by_name: BTreeMap<String, u64>,
 }
 
-impl Blamed {
+impl RefusedMetrics {
     pub fn add(&mut self, name: &[u8]) {
         let name = String::from_utf8_lossy(name);
         if let Some(count) = self.by_name.get_mut(&*name) {
             *count += 1;
-        } else if self.by_name.len() < BLAMED_MAX {
+        } else if self.by_name.len() < REFUSED_METRICS_MAX {
             self.by_name.insert(name.into_owned(), 1);
         } else {
             *self.by_name.entry(OTHERS.into()).or_default() += 1;
