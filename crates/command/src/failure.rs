@@ -98,7 +98,7 @@ mod tests {
         };
         assert_eq!(of(&[Level::ERROR, Level::WARN]), "a.yml:1: wrong");
         assert_eq!(of(&[Level::ERROR, Level::ERROR, Level::WARN]), "a.yml:1: wrong (and 1 more mistake)");
-        assert_eq!(Failure::running("no room\nat all").short(), "no room");
+        assert_eq!(Failure::running("disk full\nat all").short(), "disk full");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Labels, values and histograms as they stand in a line of JSON, written without an intermediate tree.
+//! Labels, values and histograms as they are written in a line of JSON, written without an intermediate tree.
 
 use model::{BucketSpan, Counts, Histogram, LabelsRef};
 use serde::ser::{Serialize, SerializeStruct, Serializer};

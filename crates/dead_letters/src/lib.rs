@@ -252,7 +252,7 @@ impl Lines {
         self.samples
     }
 
-    /// Returns the number of samples without room.
+    /// Returns the number of samples that did not fit.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }

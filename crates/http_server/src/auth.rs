@@ -54,7 +54,7 @@ struct Inner {
     tokens: Vec<String>,
     /// The hash that is checked for unknown users, so that the time of the answer does not show which users
     /// exist.
-    nobody: String,
+    unknown: String,
     verified: Mutex<HashSet<[u64; 2]>>,
     hashers: [RandomState; 2],
     waiting: Semaphore,
@@ -68,7 +68,7 @@ impl std::fmt::Debug for Auth {
 }
 
 /// A hash without a known password, of the usual cost.
-const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuE0fU4HjrJxhCaRLvFSFGWsAyxbNfoF6";
+const UNKNOWN_USER: &str = "$2b$10$abcdefghijklmnopqrstuuE0fU4HjrJxhCaRLvFSFGWsAyxbNfoF6";
 
 impl Auth {
     /// Requires one of `users` (names and bcrypt hashes) or one of the bearer `tokens`.
@@ -82,20 +82,20 @@ impl Auth {
             return Err(AuthError::EmptyToken);
         }
         // As costly as the others, if they all have the same cost.
-        let nobody = users.values().next().map_or(NOBODY, String::as_str).to_string();
-        Ok(Auth::of(users, tokens, nobody))
+        let unknown = users.values().next().map_or(UNKNOWN_USER, String::as_str).to_string();
+        Ok(Auth::of(users, tokens, unknown))
     }
 
     /// Requires no credentials.
     pub fn open() -> Auth {
-        Auth::of(BTreeMap::new(), Vec::new(), NOBODY.to_string())
+        Auth::of(BTreeMap::new(), Vec::new(), UNKNOWN_USER.to_string())
     }
 
-    fn of(users: BTreeMap<String, String>, tokens: Vec<String>, nobody: String) -> Auth {
+    fn of(users: BTreeMap<String, String>, tokens: Vec<String>, unknown: String) -> Auth {
         Auth(Arc::new(Inner {
             users,
             tokens,
-            nobody,
+            unknown,
             verified: Mutex::default(),
             hashers: [RandomState::new(), RandomState::new()],
             waiting: Semaphore::new(WAITING),
@@ -145,7 +145,7 @@ impl Auth {
     async fn verify(&self, user: &str, password: &str) -> Result<bool, Unchecked> {
         let inner = &self.0;
         let known = inner.users.get(user);
-        let hash = known.unwrap_or(&inner.nobody);
+        let hash = known.unwrap_or(&inner.unknown);
         let key = inner.hashers.each_ref().map(|hasher| hasher.hash_one((user, password, hash)));
         if self.verified().contains(&key) {
             return Ok(true);
@@ -331,6 +331,6 @@ mod tests {
         assert!(error.to_string().contains("ann") && !error.to_string().contains("hunter2"));
         assert_eq!(Auth::new(BTreeMap::new(), vec![String::new()]).unwrap_err(), AuthError::EmptyToken);
         assert!(!format!("{:?}", auth()).contains("token-1"));
-        assert!(NOBODY.parse::<bcrypt::HashParts>().is_ok());
+        assert!(UNKNOWN_USER.parse::<bcrypt::HashParts>().is_ok());
     }
 }

@@ -166,11 +166,16 @@ mod tests {
     #[test]
     fn probes_may_use_any_name() {
         for path in OPEN {
-            assert!(check(&guard_of(&[]), ("GET", path), Some("whatever:80"), None), "{path}");
+            assert!(check(&guard_of(&[]), ("GET", path), Some("other.example:80"), None), "{path}");
             assert!(check(&guard_of(&[]), ("GET", path), None, None), "{path}");
         }
-        assert!(!check(&guard_of(&[]), ("GET", "/ping"), Some("whatever:80"), None));
-        assert!(check(&guard_of(&[]).answering(&["/ping"]), ("GET", "/ping"), Some("whatever:80"), None));
+        assert!(!check(&guard_of(&[]), ("GET", "/ping"), Some("other.example:80"), None));
+        assert!(check(
+            &guard_of(&[]).answering(&["/ping"]),
+            ("GET", "/ping"),
+            Some("other.example:80"),
+            None
+        ));
     }
 
     #[test]

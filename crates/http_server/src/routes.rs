@@ -112,7 +112,7 @@ mod tests {
     use tower::ServiceExt;
 
     const HALLO: Route = Route { methods: "GET, PUT", path: "/hallo", what: "greets" };
-    const OF: Route = Route { methods: "GET", path: "/of/NAME", what: "greets somebody" };
+    const OF: Route = Route { methods: "GET", path: "/of/NAME", what: "greets NAME" };
     const AWAY: Route = Route { methods: "GET", path: "/-/away", what: "is elsewhere" };
 
     async fn answer(method: Method, path: &str) -> (u16, String, Option<String>) {
@@ -135,8 +135,8 @@ mod tests {
         assert_eq!(wrong, (405, "method not allowed here: use GET, PUT\n".into(), Some("GET, PUT".into())));
         let list = "not found. There are:\n  \
                     GET, PUT  /hallo    greets\n  \
-                    GET       /of/NAME  greets somebody\n  \
+                    GET       /of/NAME  greets NAME\n  \
                     GET       /-/away   is elsewhere\n";
-        assert_eq!(answer(Method::GET, "/nowhere").await, (404, list.into(), None));
+        assert_eq!(answer(Method::GET, "/missing").await, (404, list.into(), None));
     }
 }

@@ -68,7 +68,7 @@ impl Record {
         let mut record = Record::new(*metadata.level(), String::new(), time_ms);
         record.target = metadata.target().to_string();
         event.record(&mut record);
-        // A user who sets the level debug wants to see each event.
+        // A user who sets the level debug expects each event.
         record.throttled = record.target != crate::ANSWER && record.level <= Level::INFO;
         let mut hasher = DefaultHasher::new();
         metadata.callsite().hash(&mut hasher);
@@ -134,8 +134,8 @@ fn bounded(text: fmt::Arguments<'_>) -> String {
     struct Bounded(String);
     impl fmt::Write for Bounded {
         fn write_str(&mut self, text: &str) -> fmt::Result {
-            let room = VALUE_BYTES_MAX - self.0.len();
-            let end = text.floor_char_boundary(room);
+            let space = VALUE_BYTES_MAX - self.0.len();
+            let end = text.floor_char_boundary(space);
             self.0.push_str(text.get(..end).unwrap_or_default());
             if end < text.len() { Err(fmt::Error) } else { Ok(()) }
         }

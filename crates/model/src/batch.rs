@@ -165,7 +165,7 @@ impl Batch {
         self.points.push(Point { series, timestamp, start_timestamp: 0, value });
     }
 
-    /// Replaces the canonical labels of a series. Returns false if the arena has no room for them, or if
+    /// Replaces the canonical labels of a series. Returns false if the arena has no space for them, or if
     /// there is no such series.
     pub fn set_labels(&mut self, series: u32, labels: &[u8]) -> bool {
         if self.bytes.len() + labels.len() > Self::MAX_BYTES {

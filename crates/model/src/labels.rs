@@ -435,7 +435,7 @@ mod tests {
                 Ok(labels.to_string())
             }
             Err(error) => {
-                assert_eq!(out, [0xee], "on an error nothing is left behind");
+                assert_eq!(out, [0xee], "on an error nothing is written");
                 Err(error)
             }
         }

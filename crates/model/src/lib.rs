@@ -7,7 +7,7 @@
 //! The most important idea: a label set has exactly one representation, the *canonical bytes* of [`labels`].
 //! These are sorted pairs in the encoding of the write-ahead log's series record. Inputs produce them, the
 //! registry hashes them, the log stores them, and queues encode them for the wire. So a label set is copied
-//! once on its way and is never parsed into strings.
+//! once between input and wire, and is never parsed into strings.
 //!
 //! Start with [`Batch`], then [`LabelsRef`].
 

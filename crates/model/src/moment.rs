@@ -56,7 +56,7 @@ fn days_in(year: u32, month: u32) -> u32 {
 
 /// Days from 1970 to January 1 of the year.
 fn days_to(year: u32) -> i64 {
-    // Leap days in the years before this one. Year 0 was a leap year, hence the last 1.
+    // Leap days in the years before this one. Year 0 was a leap year, so 1 is added.
     let over = i64::from(year) - 1;
     let leap = over.div_euclid(4) - over.div_euclid(100) + over.div_euclid(400) + 1;
     365 * i64::from(year) + leap - 719_528

@@ -69,7 +69,7 @@ impl Size {
             if value > 0.0 && value <= 100.0 {
                 return Ok(Size::Percent(value));
             }
-            return Err(wrong("a share lies above 0% and not above 100%"));
+            return Err(wrong("a share is more than 0% and at most 100%"));
         }
         let Some((_, power)) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) else {
             return Err(wrong(match wanted.share {

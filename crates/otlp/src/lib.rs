@@ -1,4 +1,4 @@
-//! OTLP metrics as batches: what applications with OpenTelemetry send, as the series that Prometheus makes of it.
+//! OTLP metrics as batches: what applications with OpenTelemetry send, as the series that Prometheus would store.
 //!
 //! ```text
 //!  JSON ─► protocol buffers ─┐

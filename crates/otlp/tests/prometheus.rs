@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What the oracle says of a request.
+/// The oracle's result for a request.
 #[derive(Debug, Deserialize)]
 struct Answer {
     protobuf: Option<String>,
@@ -73,7 +73,7 @@ fn shown(labels: impl IntoIterator<Item = (String, String)>) -> String {
 }
 
 impl Sample {
-    /// All that is said of it, one text for the sample and one for each exemplar. Without what narthex does otherwise: a
+    /// The result as texts, one for the sample and one for each exemplar. Without what narthex does otherwise: a
     /// start that is not before the sample is left out, and an exemplar without a time has that of its sample.
     fn texts(&self) -> Vec<String> {
         let labels = shown(self.labels.iter().cloned());

@@ -158,8 +158,8 @@ mod tests {
             gained.iter().for_each(|owner| taken[*owner] += 1);
         }
         let even = before[4].count() as f64 / 4.0;
-        for taken in &taken[..4] {
-            assert!((f64::from(*taken) / even - 1.0).abs() < 0.1, "{taken} of {even}");
+        for count in &taken[..4] {
+            assert!((f64::from(*count) / even - 1.0).abs() < 0.1, "{count} of {even}");
         }
     }
 

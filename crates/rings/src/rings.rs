@@ -57,8 +57,8 @@ pub enum RingsError {
     Damaged(&'static str),
     /// Some member has not passed too many changes yet.
     #[error(
-        "{RINGS_MAX} changes of members are not passed by all yet; who is behind is seen in the status, and \
-         a member that is gone for good is given up by removing its file of positions while narthex is stopped"
+        "{RINGS_MAX} changes of members are not passed by all members yet; the status names those that are behind; \
+         to drop a member that is gone for good, remove its file of positions while narthex is stopped"
     )]
     TooMany,
 }
@@ -121,11 +121,11 @@ impl Rings {
     }
 
     /// Returns the members of all rings, sorted.
-    pub fn everyone(&self) -> Vec<String> {
-        let mut everyone: Vec<String> = self.0.iter().flat_map(|ring| ring.members.clone()).collect();
-        everyone.sort_unstable();
-        everyone.dedup();
-        everyone
+    pub fn all_members(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.0.iter().flat_map(|ring| ring.members.clone()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Returns where this member's part of the log begins and ends. The end is `None` for a present member.
@@ -167,9 +167,8 @@ impl Rings {
             return Err(RingsError::TooMany);
         }
         if is_new && at > Position::default() {
-            let everybody =
-                Ring { from: Position::default(), replicas: members.len(), members: members.clone() };
-            self.0.push(everybody);
+            let ring = Ring { from: Position::default(), replicas: members.len(), members: members.clone() };
+            self.0.push(ring);
         }
         self.0.push(Ring { from: at, replicas, members });
         Ok(())
@@ -177,7 +176,7 @@ impl Rings {
 
     /// Removes the rings that no member needs any more. `reached` returns how far a member is, or `None` if
     /// it needs nothing. The log begins at `oldest`.
-    pub fn forget(&mut self, oldest: Position, reached: impl Fn(&str) -> Option<Position>) {
+    pub fn remove_delivered(&mut self, oldest: Position, reached: impl Fn(&str) -> Option<Position>) {
         while let [first, next, ..] = self.0.as_slice() {
             let past = |member: &String| reached(member).is_none_or(|position| position >= next.from);
             if oldest < next.from && !first.members.iter().all(past) {
@@ -189,7 +188,7 @@ impl Rings {
 
     /// If the log ends before the last ring begins, it is another log than the one the rings were for. Then
     /// the last ring is in force for all of it, from `oldest` on.
-    pub fn begin_anew_after(&mut self, oldest: Position, end: Position) {
+    pub fn restart_after(&mut self, oldest: Position, end: Position) {
         if self.0.last().is_some_and(|last| last.from > end) {
             let last = self.0.split_off(self.0.len().saturating_sub(1));
             self.0 = last.into_iter().map(|ring| Ring { from: oldest, ..ring }).collect();

@@ -12,7 +12,7 @@ use model::{Batch, Limits, Series};
 use std::sync::Arc;
 use totals::{ChangeError, Handle, NewSeries, Now, Shape, SummaryPart, Totals};
 
-/// Most memory of the bytes by which series are recognised. All of them are forgotten when it is full.
+/// Most memory of the bytes by which series are recognised. All of them are removed when it is full.
 pub const KEYS_BYTES: usize = 32 << 20;
 /// Most gauges with a time of their own (`|T`) in an interval.
 pub const DIRECT_MAX: usize = 20_000;
@@ -97,7 +97,7 @@ impl Aggregator {
         (self.options, self.mapping, self.limits) = (options.clone(), mapping.cloned(), limits);
         self.shapes.clear();
         self.is_new = true;
-        self.forget();
+        self.clear_keys();
     }
 
     /// Series that are recognised.
@@ -105,7 +105,7 @@ impl Aggregator {
         self.known.len()
     }
 
-    fn forget(&mut self) {
+    fn clear_keys(&mut self) {
         self.keys.clear();
         self.known.clear();
     }
@@ -376,7 +376,7 @@ impl Aggregator {
         })
     }
 
-    /// Remembers a series by the key. When there is no room for another one, all are forgotten.
+    /// Remembers a series by the key. When there is no space for another one, all are removed.
     fn remember(&mut self, known: Known) {
         if let Some(number) = self.keys.get(&self.key)
             && let Some(old) = self.known.get_mut(number as usize)
@@ -389,7 +389,7 @@ impl Aggregator {
         if self.keys.get(&self.key) == Some(number) {
             self.known.push(known);
         } else {
-            self.forget();
+            self.clear_keys();
         }
     }
 

@@ -7,7 +7,7 @@
 //!
 //! # What it promises
 //!
-//! - **A line of a known series takes no allocation** but for sets, whose values are remembered for an interval.
+//! - **A line of a known series takes no allocation** except for sets, whose values are remembered for an interval.
 //! - **One bad line affects only itself**, and is counted by its reason ([`Counts`]).
 //! - **It is bounded**: known series, sets, summaries and samples with a time of their own each have a limit.
 //!

@@ -19,7 +19,7 @@ pub enum Timers {
 pub struct Options {
     /// How often totals are appended to the log.
     pub interval: Duration,
-    /// How long a series lives without a line. `None`: for ever.
+    /// How long a series lives without a line. `None`: without a limit.
     pub ttl: Option<Duration>,
     /// What observations become that no mapping file decides on.
     pub shape: Arc<Shape>,

@@ -46,7 +46,7 @@ pub(crate) enum Part {
     Quantile(f64),
 }
 
-/// What the mapping file says of a series.
+/// The mapping file's settings for a series.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
     /// A rule drops it.

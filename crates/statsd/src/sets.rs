@@ -11,7 +11,7 @@ pub const EXACT_MAX: usize = 256;
 /// Registers of an estimate.
 const REGISTERS: usize = 1024;
 
-/// The different values of one set. Values are told apart by 64 bits of their hash.
+/// The different values of one set. Values are distinguished by 64 bits of their hash.
 #[derive(Debug, Clone, PartialEq)]
 enum Values {
     Exact(Vec<u64>),

@@ -1,4 +1,4 @@
-//! Lines in, samples out. What mapping files make of events is as in `prometheus/statsd_exporter: exporter_test.go`.
+//! Lines in, samples out. The expected results of mapping are those of `prometheus/statsd_exporter: exporter_test.go`.
 
 use super::*;
 use formats::statsd::Kind;

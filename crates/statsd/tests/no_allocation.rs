@@ -9,7 +9,7 @@ use totals::{Limits, Now, Totals};
 
 /// All types but sets, whose values are remembered; with tags of each style, sample rates, several values, and lines that
 /// are only counted.
-const TEXT: &str = "hits:1|c\nhits:2:3|c|@0.1|#page:home,site:eu\ntemp:21.5|g\ntemp:+1|g|#room:a\nwait:250|ms\n\
+const TEXT: &str = "hits:1|c\nhits:2:3|c|@0.1|#page:home,site:eu\ntemp:21.5|g\ntemp:+1|g|#zone:a\nwait:250|ms\n\
     wait:0.25:0.75|d|#page:home\nsize:100|h|@0.5\nhits,page=home:1|c\nhits#page=home:1|c\nhits[page=home]:1|c\n\
     at:1|c|T1656581400\nin:1|c|c:ci-1|e:x|card:low\n_e{1,1}:a|b\n_sc|x|0\n";
 

@@ -85,7 +85,7 @@ impl Resend {
     }
 }
 
-/// Returns the verdict on an answer. `confirmed` says whether the receiver has supported 2.0 before.
+/// Returns the verdict on an answer. `confirmed`: true if the receiver has supported 2.0 before.
 /// Otherwise it may answer a 2.0 request with a bare 400.
 ///
 /// `None` if the receiver does not support this version of the protocol.

@@ -52,7 +52,7 @@ impl Verdict {
         }
     }
 
-    /// Returns true if the receiver has written at least a part of the request, and the rest is settled.
+    /// Returns true if the receiver has written at least a part of the request, and the rest is refused.
     pub fn is_success(self) -> bool {
         matches!(self, Self::Delivered | Self::Partial { .. })
     }

@@ -71,7 +71,7 @@ pub fn rings(bytes: &[u8]) {
     assert!(rings.all().is_sorted_by_key(|ring| ring.from));
     rings.save(&fs, path).expect("memory does not fail");
     assert!(Rings::load(&fs, path).expect("it was just written") == rings);
-    for member in rings.everyone() {
+    for member in rings.all_members() {
         let (from, until) = rings.part(&member).expect("it is a member of some ring");
         assert!(until.is_none_or(|until| from <= until), "{from:?} to {until:?}");
         let share = rings.share(&member);
@@ -79,7 +79,7 @@ pub fn rings(bytes: &[u8]) {
     }
     let end = Position::start_of(u64::MAX >> 1);
     let _ = rings.change(end, &["http://new/".to_string()], 1);
-    rings.forget(end, |_| Some(end));
+    rings.remove_delivered(end, |_| Some(end));
     assert!(!rings.is_empty());
-    rings.begin_anew_after(Position::default(), Position::default());
+    rings.restart_after(Position::default(), Position::default());
 }

@@ -85,7 +85,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     #[tokio::test]
-    async fn addresses_follow_what_is_wanted() {
+    async fn addresses_follow_the_settings() {
         let security = Security::open();
         let mut addresses = Addresses::new(ok_router(), security.current());
         let free = SocketAddr::from(([127, 0, 0, 1], 0));

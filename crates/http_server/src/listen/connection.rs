@@ -99,7 +99,7 @@ async fn handshake(
         let _ = stream.try_read(&mut rest);
         stream.write_all(NOT_PLAIN).await?;
         stream.shutdown().await?;
-        return Err(std::io::Error::other("plain HTTP where TLS is spoken"));
+        return Err(std::io::Error::other("plain HTTP at a port of TLS"));
     }
     TlsAcceptor::from(tls).accept(stream).await
 }
@@ -154,7 +154,7 @@ async fn converse<S>(
             () = activity.idle_for(limits.idle) => {}
         }
         connection.as_mut().graceful_shutdown();
-        // Without requests under way it ends at once, unless the client does not read.
+        // Without requests in flight it ends at once, unless the client does not read.
         let end = async {
             if stop.borrow().is_none() {
                 tokio::time::sleep(limits.handshake).await
@@ -227,8 +227,8 @@ mod tests {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let nobody = Arc::new(rustls::server::ResolvesServerCertUsingSni::new());
-        let tls = Arc::new(builder.unwrap().with_no_client_auth().with_cert_resolver(nobody));
+        let no_certificate = Arc::new(rustls::server::ResolvesServerCertUsingSni::new());
+        let tls = Arc::new(builder.unwrap().with_no_client_auth().with_cert_resolver(no_certificate));
         let limits = Limits { handshake: Duration::from_millis(100), ..Limits::DEFAULT };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         // Nothing at all, and the beginning of a record.

@@ -14,7 +14,7 @@ struct Counts {
     ended: AtomicU64,
 }
 
-/// A request that is under way until this is dropped.
+/// A request that is in flight until this is dropped.
 #[derive(Debug)]
 pub(super) struct Running(Arc<Counts>);
 
@@ -55,7 +55,7 @@ mod tests {
         let running = activity.begin();
         let idle = activity.idle_for(TIME);
         tokio::pin!(idle);
-        assert!(tokio::time::timeout(10 * TIME, idle.as_mut()).await.is_err(), "a request is under way");
+        assert!(tokio::time::timeout(10 * TIME, idle.as_mut()).await.is_err(), "a request is in flight");
         drop(running);
         assert!(tokio::time::timeout(2 * TIME, idle).await.is_ok());
     }

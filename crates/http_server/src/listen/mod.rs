@@ -47,7 +47,7 @@ impl Limits {
     };
 }
 
-/// Longest time of the requests under way when the server stops.
+/// Longest time of the requests in flight when the server stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// Connections that the system queues before they are accepted.
 const BACKLOG: u32 = 1024;
@@ -144,7 +144,7 @@ fn socket(address: SocketAddr) -> std::io::Result<TcpSocket> {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    /// Set to the longest time of the requests under way, when the server has to stop.
+    /// Set to the longest time of the requests in flight, when the server has to stop.
     stop: watch::Sender<Option<Duration>>,
     task: JoinHandle<()>,
 }
@@ -159,12 +159,12 @@ impl Server {
         let _ = (&mut self.task).await;
     }
 
-    /// Accepts no more connections, lets requests under way finish for some seconds, and ends.
+    /// Accepts no more connections, lets requests in flight finish for some seconds, and ends.
     pub async fn stop(self) {
         self.stop_within(STOP_DEADLINE).await;
     }
 
-    /// Accepts no more connections, lets requests under way finish until `deadline`, closes the other
+    /// Accepts no more connections, lets requests in flight finish until `deadline`, closes the other
     /// connections, and ends.
     pub async fn stop_within(self, deadline: Duration) {
         self.stop.send_replace(Some(deadline));
@@ -185,10 +185,10 @@ async fn accept(listening: Listening, router: Router, mut stop: watch::Receiver<
     let stop_connections = stop.clone();
     // If the server is dropped without being stopped, requests have as much time as at a stop.
     let deadline = loop {
-        let room = connections.len() < limits.connections;
+        let has_space = connections.len() < limits.connections;
         tokio::select! {
             deadline = asked_to_stop(&mut stop) => break deadline,
-            accepted = listener.accept(), if room => match accepted {
+            accepted = listener.accept(), if has_space => match accepted {
                 Ok((stream, _)) => {
                     let tls = security.as_ref().and_then(|security| security.borrow().tls());
                     connections.spawn(connection(stream, tls, limits, router.clone(), stop_connections.clone()));
@@ -291,7 +291,7 @@ mod tests {
         server.stop().await;
     }
 
-    /// The status depends on where the head was split on its way.
+    /// The status depends on where the head was split into packets.
     #[tokio::test]
     async fn path_over_the_limit_is_refused() {
         let server = Listening::on(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap().serve(ok_router());

@@ -9,7 +9,7 @@ use http::header::RETRY_AFTER;
 use std::sync::{Arc, PoisonError, RwLock};
 use tower::ServiceExt;
 
-/// A router that can be replaced while it is served. A request under way ends with the router with which it
+/// A router that can be replaced while it is served. A request in flight ends with the router with which it
 /// began.
 #[derive(Debug, Clone)]
 pub struct Switch(Arc<RwLock<Router>>);

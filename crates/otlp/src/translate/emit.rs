@@ -50,10 +50,10 @@ pub(super) struct Emitter<'o> {
     options: &'o Options<'o>,
     pub(super) batch: Batch,
     pub(super) deltas: Deltas,
-    /// The metadata of the metric under way is in `deltas`.
+    /// The metadata of the current metric is in `deltas`.
     has_delta_family: bool,
     builder: LabelsBuilder<'static>,
-    /// The metadata of the metric under way, once one of its series has been written.
+    /// The metadata of the current metric, once one of its series has been written.
     family: u32,
     pub(super) name: String,
 }

@@ -154,7 +154,7 @@ struct Translator<'a, 'o> {
     labels: LabelSet<'a>,
     emitter: Emitter<'o>,
     rejections: Rejections,
-    /// That of the data point under way.
+    /// That of the current data point.
     head: Head<'a>,
     /// Why no labels can be made for this resource, or for this scope.
     resource_fault: Option<String>,

@@ -1,7 +1,7 @@
-// What Prometheus' own OTLP receiver makes of requests. The test prometheus.rs compares with it.
+// Translates requests with the code of Prometheus' own OTLP receiver. The test prometheus.rs compares with it.
 //
 // Each line of standard input is a JSON object: {"settings": {...}, "request": {...}}, where the request is an
-// ExportMetricsServiceRequest. Each line of standard output is what came of it:
+// ExportMetricsServiceRequest. Each line of standard output is the result of one:
 // {"protobuf": BASE64 of the request, "error": TEXT, "samples": [...]}.
 package main
 

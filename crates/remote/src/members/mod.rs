@@ -212,9 +212,9 @@ fn serve(
     oldest: Position,
     end: Position,
 ) -> Result<Vec<RemoteWrite>, RingsError> {
-    rings.begin_anew_after(oldest, end);
+    rings.restart_after(oldest, end);
     let mut reached = Vec::new();
-    for url in rings.everyone() {
+    for url in rings.all_members() {
         let positions = saved_position(fs, data_dir, entry, &url)?;
         reached.push((url, positions.map(|position| position.max(oldest))));
     }
@@ -229,12 +229,12 @@ fn serve(
     let replicas = entry.replicas.unwrap_or(1);
     if !rings.are_now(&members, replicas) {
         // Only now, so that an unchanged entry leaves its rings unchanged.
-        rings.forget(oldest, reached);
+        rings.remove_delivered(oldest, reached);
         rings.change(first.unwrap_or(end), &members, replicas)?;
     }
 
-    let everyone = rings.everyone();
-    let leaving = everyone.iter().filter(|url| !members.contains(url));
+    let all = rings.all_members();
+    let leaving = all.iter().filter(|url| !members.contains(url));
     let mut parts = Vec::new();
     for url in members.iter().chain(leaving) {
         let Some((begin, end)) = rings.part(url) else {
@@ -269,9 +269,9 @@ pub fn tidy(fs: &dyn Filesystem, data_dir: &Path, names: &[&str]) -> io::Result<
         let path = folder.join(&file);
         let Some(file) = file.to_str().and_then(|file| file.strip_suffix(".json")) else { continue };
         let Ok(rings) = Rings::load(fs, &path) else { continue };
-        let everyone = rings.everyone();
+        let all = rings.all_members();
         let is_of = |name: &&str| {
-            let mut entries = everyone.iter().filter_map(|url| name.strip_suffix(&**url)?.strip_suffix('/'));
+            let mut entries = all.iter().filter_map(|url| name.strip_suffix(&**url)?.strip_suffix('/'));
             entries.any(|entry| Identity::of_name(entry).file() == file)
         };
         if !names.iter().any(is_of) {

@@ -99,7 +99,7 @@ impl History {
             rings.change(end, &members, 1).unwrap();
         }
         let rings = rings.clone();
-        rings.everyone().into_iter().all(|name| {
+        rings.all_members().into_iter().all(|name| {
             let (begin, until) = rings.part(&name).unwrap();
             let settings = Settings { until, ..settings.clone() };
             self.begin_one(&name, settings, Some(Arc::new(rings.share(&name))), begin)

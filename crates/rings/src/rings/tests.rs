@@ -132,7 +132,7 @@ fn before_the_first_ring_every_member_owns_everything() {
         shares.iter().filter(|share| share.holds(share.at(at(position)), hash)).count()
     };
     assert!((0..100u64).all(|hash| owners(4, hash << 54) == 3 && owners(5, hash << 54) == 1));
-    rings.forget(at(0), |_| Some(at(5)));
+    rings.remove_delivered(at(0), |_| Some(at(5)));
     assert_eq!(rings.all().len(), 1);
     // Then no member owns anything there, also not a new one.
     assert!((0..100u64).all(|hash| !rings.share("http://a/").holds(0, hash << 54)));
@@ -158,7 +158,7 @@ fn part_lasts_from_the_first_ring_to_the_members_removal() {
     assert_eq!(rings.part("http://b/"), Some((at(5), None)));
     assert_eq!(rings.part("http://c/"), Some((at(9), None)));
     assert_eq!(rings.part("http://d/"), None);
-    assert_eq!(rings.everyone(), names("abc"));
+    assert_eq!(rings.all_members(), names("abc"));
     // The member is back. It owns nothing in between.
     let mut rings = rings;
     rings.change(at(12), &names("abc"), 1).unwrap();
@@ -177,7 +177,7 @@ fn rings_passed_by_all_members_are_removed() {
     };
     let after = |oldest: u64, reached: &dyn Fn(&str) -> Option<Position>| {
         let mut rings = some();
-        rings.forget(at(oldest), reached);
+        rings.remove_delivered(at(oldest), reached);
         rings.all().iter().map(|ring| ring.from.segment).collect::<Vec<_>>()
     };
     assert_eq!(after(0, &reached(4, 20)), [0, 5, 9], "a is behind");
@@ -192,11 +192,11 @@ fn rings_passed_by_all_members_are_removed() {
 #[test]
 fn last_ring_is_in_force_for_all_of_a_new_log() {
     let mut rings = some();
-    rings.begin_anew_after(at(1), at(9));
+    rings.restart_after(at(1), at(9));
     assert_eq!(rings, some());
-    rings.begin_anew_after(at(1), at(3));
+    rings.restart_after(at(1), at(3));
     assert_eq!((rings.all().len(), rings.all()[0].from), (1, at(1)));
-    assert_eq!(rings.everyone(), names("bc"));
+    assert_eq!(rings.all_members(), names("bc"));
 }
 
 #[test]
