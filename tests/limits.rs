@@ -163,6 +163,11 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             "memory of totals that are replaced after a change of buckets, until the next interval is written",
             bytes(totals::Limits::default().bytes),
         ),
+        (
+            "StatsD",
+            "changes of the buckets of a series until the next interval is written",
+            named(count(totals::TURNS_MAX), "TURNS_MAX"),
+        ),
         ("StatsD", "memory of the keys of known series", named(bytes(statsd::KEYS_BYTES), "KEYS_BYTES")),
         ("StatsD", "sets with values in an interval", named(count(statsd::SETS_MAX), "SETS_MAX")),
         ("StatsD", "values of a set that are counted exactly", named(count(statsd::EXACT_MAX), "EXACT_MAX")),
@@ -327,6 +332,11 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
                 named(count(totals::REQUESTS_MAX), "REQUESTS_MAX"),
                 totals::REQUEST_AGE_MS / 60_000
             ),
+        ),
+        (
+            "OTLP",
+            "totals of a series that replace each other in requests that are committed together",
+            named(count(totals::TURNS_MAX), "TURNS_MAX"),
         ),
         (
             "OTLP",

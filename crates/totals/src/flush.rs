@@ -6,7 +6,7 @@
 
 use crate::emit;
 use crate::entry;
-use crate::superseded::{ROOM_MS, Superseded};
+use crate::superseded::Superseded;
 use crate::table::{Handle, Now, Series, Totals};
 use model::{Batch, emission_time};
 use std::collections::HashMap;
@@ -152,13 +152,15 @@ impl Totals {
     }
 
     /// A flush that begins now.
-    pub(crate) fn next_round(&self, now: Now, begin: Begin) -> Round {
-        let last_ms = self.last_flush_ms;
+    pub(crate) fn next_round(&mut self, now: Now, begin: Begin) -> Round {
+        let earliest_ms = emission_time::next(self.last_flush_ms, now.wall_ms);
+        // The last flush is later only if the clock was wrong by more than a day then: times begin again.
+        let last_ms = self.last_flush_ms.min(earliest_ms.saturating_sub(1));
         // Superseded totals have their last samples in between, and new ones begin after these.
-        let room = if self.superseded.is_empty() { 0 } else { ROOM_MS };
-        let after_ms = last_ms.saturating_add(room);
-        let last = if room > 0 { after_ms.saturating_add(1) } else { last_ms };
-        Round { at_ms: emission_time::next(last, now.wall_ms), last_ms, begin, after_ms, next: 0 }
+        let after_ms = self.space_ends(last_ms, now);
+        let room = if self.superseded.is_empty() { 0 } else { 2 };
+        let at_ms = earliest_ms.max(after_ms.saturating_add(room));
+        Round { at_ms, last_ms, begin, after_ms, next: 0 }
     }
 
     pub(crate) fn finish_part(&mut self, part: Part) -> Flush {

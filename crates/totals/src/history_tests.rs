@@ -142,8 +142,6 @@ proptest! {
                         shown_and_committed = shown.clone();
                     }
                 }
-                // Twice within one flush is not covered: the last samples would need more room.
-                Step::Describe if !totals.superseded.is_empty() => {}
                 Step::Describe => {
                     shapes.swap(0, 1);
                     totals.describe_again();

@@ -47,7 +47,7 @@ mod value;
 pub use accumulators::{Accumulators, Settings};
 pub use entry::{EntryError, Replay};
 pub use flush::{Begin, Flush, REPEAT};
-pub use limits::{Limits, Refused};
+pub use limits::{Limits, Refused, TURNS_MAX};
 pub use requests::{REQUEST_AGE_MS, REQUESTS_MAX};
 pub use sum::Sum;
 pub use table::{Handle, NewSeries, Now, Totals};

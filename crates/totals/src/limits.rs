@@ -2,6 +2,10 @@
 
 use model::MetricType;
 
+/// How many totals of the same series may take each other's place before a flush is committed. Each takes some
+/// milliseconds of the time between two flushes.
+pub const TURNS_MAX: usize = 32;
+
 /// How much the totals of an input may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -28,6 +32,8 @@ pub enum Refused {
     SeriesOfName { name: String, limit: usize },
     #[error("{name}: a new series over the limit of {limit} bytes of memory")]
     Memory { name: String, limit: usize },
+    #[error("{labels} gets other buckets more than {TURNS_MAX} times before a flush is committed")]
+    Turns { labels: String },
     #[error("{labels} is {}, and can't be {} too", has.as_str(), wants.as_str())]
     Kind { labels: String, has: MetricType, wants: MetricType },
     #[error("{labels} is a histogram with other buckets")]
@@ -42,6 +48,12 @@ pub enum Refused {
 impl Refused {
     /// Whether the series would be accepted if a limit were higher.
     pub fn is_over_limit(&self) -> bool {
-        matches!(self, Refused::Series { .. } | Refused::SeriesOfName { .. } | Refused::Memory { .. })
+        matches!(
+            self,
+            Refused::Series { .. }
+                | Refused::SeriesOfName { .. }
+                | Refused::Memory { .. }
+                | Refused::Turns { .. }
+        )
     }
 }

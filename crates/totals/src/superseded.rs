@@ -7,19 +7,24 @@
 //!  the flush before ─► value, staleness marker of the old total ─► zero, value of the new one
 //! ```
 //!
-//! The times differ by a millisecond at least, since the two may have series in common, such as `_count`. A kill before
-//! that flush is committed leaves the old total in the journal: it is superseded again by the next line of its series.
+//! The times differ by a millisecond at least, since the two may have series in common, such as `_count`. A total may
+//! end before it was flushed at all, because settings change again. So the ends take turns: a total that was opened
+//! after another one ended has a later turn, and its samples are later than the markers of all turns before. New totals
+//! begin after the last turn.
+//!
+//! A kill before that flush is committed leaves the old total in the journal: it is superseded again by the next line
+//! of its series.
 
 use crate::emit;
 use crate::flush::{Begin, Part};
-use crate::limits::Refused;
+use crate::limits::{Refused, TURNS_MAX};
 use crate::table::{Handle, NewSeries, Now, Series, Totals, memory};
 use crate::value::{Kind, SummaryPart};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// How many milliseconds the last samples of superseded totals may take: a zero, a value, a marker.
-pub(crate) const ROOM_MS: i64 = 3;
+/// How many milliseconds the last samples of superseded totals of a turn may take: a zero, a value, a marker.
+const ROOM_MS: i64 = 3;
 
 /// A total that ends with the next flush.
 #[derive(Debug)]
@@ -29,6 +34,32 @@ pub(crate) struct Superseded {
     pub(crate) series: Series,
     /// When another total took its place, by the wall clock.
     at_ms: i64,
+    /// Series that were opened after it ended have at least this number.
+    next_id: u64,
+    turn: Turn,
+    /// Its samples are later than this, and its markers have that time, in the flush that is under way.
+    after_ms: i64,
+    end_ms: i64,
+}
+
+/// Superseded totals of the same turn were all open at one time, so they have no series in common.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    /// From 1.
+    number: usize,
+    /// A series with this number or a greater one was opened after a total of this turn ended.
+    next_id: u64,
+}
+
+impl Turn {
+    /// The turn of a series with the number `id`, that ended when the next series would have had the number `next_id`.
+    /// `last`: the turn of the total that ended before it.
+    fn new(last: Option<Turn>, id: u64, next_id: u64) -> Turn {
+        match last {
+            Some(last) if id < last.next_id => last,
+            _ => Turn { number: last.map_or(0, |last| last.number) + 1, next_id },
+        }
+    }
 }
 
 impl Superseded {
@@ -65,11 +96,18 @@ impl Totals {
         ends.into_iter().for_each(|handle| self.end(handle, now));
     }
 
+    /// The turn of a series with the number `id`, if it ends now.
+    fn next_turn(&self, id: u64) -> Turn {
+        Turn::new(self.superseded.last().map(|last| last.turn), id, self.next_id)
+    }
+
     fn end(&mut self, handle: Handle, now: Now) {
         if let Some(series) = self.remove(handle) {
             // A flush that is under way may have sent its parts with later times.
             self.round = None;
-            let old = Superseded { handle, series, at_ms: now.wall_ms };
+            let (at_ms, next_id, turn) = (now.wall_ms, self.next_id, self.next_turn(series.id));
+            let after_ms = self.last_flush_ms;
+            let old = Superseded { handle, series, at_ms, next_id, turn, after_ms, end_ms: at_ms };
             self.superseded_bytes += old.bytes();
             self.superseded.push(old);
         }
@@ -108,12 +146,31 @@ impl Totals {
             let name = String::from_utf8_lossy(name).into_owned();
             return Err(Refused::Memory { name, limit: self.limits.bytes });
         }
+        let id = found.and_then(|handle| self.get(handle)).filter(|_| leaving.is_none()).map(|old| old.id);
+        if self.next_turn(id.unwrap_or(u64::MAX)).number > TURNS_MAX {
+            return Err(Refused::Turns { labels: new.labels.to_string() });
+        }
         found.into_iter().for_each(|handle| self.end(handle, now));
         if let Some(leaving) = leaving {
             let of = self.names.metadata_of(leaving);
             self.end_all(now, |series| of.iter().any(|one| Arc::ptr_eq(one, &series.metadata)));
         }
         Ok(())
+    }
+
+    /// Says when superseded totals end in a flush that comes after `last_ms`. Returns the time of the last marker.
+    pub(crate) fn space_ends(&mut self, last_ms: i64, now: Now) -> i64 {
+        let (mut turn, mut after_ms, mut latest_ms) = (0, last_ms, last_ms);
+        for old in &mut self.superseded {
+            if old.turn.number != turn {
+                (turn, after_ms) = (old.turn.number, latest_ms);
+            }
+            old.after_ms = after_ms;
+            let at_ms = old.at_ms.min(now.wall_ms).saturating_sub(2);
+            old.end_ms = at_ms.max(after_ms.saturating_add(ROOM_MS));
+            latest_ms = latest_ms.max(old.end_ms);
+        }
+        latest_ms
     }
 
     /// Appends the last samples of superseded totals to a part, up to about `points` of them.
@@ -123,7 +180,7 @@ impl Totals {
             if count > 0 && part.batch.points.len() >= points {
                 break;
             }
-            part.end(&mut old.series, old.at_ms);
+            part.end(old);
             count += 1;
         }
         part.superseded.extend(self.superseded.drain(..count));
@@ -138,6 +195,10 @@ impl Totals {
 
     fn count_superseded(&mut self) {
         self.superseded_bytes = self.superseded.iter().map(Superseded::bytes).sum();
+        let mut last = None;
+        for old in &mut self.superseded {
+            old.turn = *last.insert(Turn::new(last, old.series.id, old.next_id));
+        }
     }
 
     /// Puts totals back that were superseded since there were `count` of them, apart from new ones. Returns what they
@@ -156,19 +217,18 @@ impl Totals {
 
 impl Part {
     /// Appends the last value of a total and its staleness markers.
-    fn end(&mut self, series: &mut Series, superseded_ms: i64) {
-        let last_ms = self.round.last_ms;
-        let end_ms = superseded_ms.max(last_ms.saturating_add(ROOM_MS + 2)).min(self.round.at_ms);
+    fn end(&mut self, old: &mut Superseded) {
+        let Superseded { series, after_ms, end_ms, .. } = old;
         if !series.is_begun {
-            let start = series.start_ms.saturating_sub(1).max(last_ms.saturating_add(1));
-            series.start_ms = start.min(end_ms.saturating_sub(4));
+            let start = series.start_ms.saturating_sub(1).max(after_ms.saturating_add(1));
+            series.start_ms = start.min(end_ms.saturating_sub(2));
             series.is_begun = true;
-            if self.round.begin == Begin::WithZero && series.start_ms > last_ms {
+            if self.round.begin == Begin::WithZero {
                 emit::zero(&mut self.batch, series);
             }
         }
-        emit::total(&mut self.batch, series, end_ms.saturating_sub(3), &mut self.metadata);
-        emit::markers(&mut self.batch, series, end_ms.saturating_sub(2));
+        emit::total(&mut self.batch, series, end_ms.saturating_sub(1), &mut self.metadata);
+        emit::markers(&mut self.batch, series, *end_ms);
         self.entry.ended(series.id);
     }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test helpers")]
 
 use crate::flush::Begin;
-use crate::limits::{Limits, Refused};
+use crate::limits::{Limits, Refused, TURNS_MAX};
 use crate::table::{Handle, NewSeries, Totals};
 use crate::tests::{classic, flush, labels, lines, now, open, restarted, sent};
 use crate::value::{Kind, Shape, SummaryPart};
@@ -261,4 +261,57 @@ fn over_the_limit_of_memory_no_total_is_superseded() {
     assert_eq!(totals.superseded.len(), 1);
     sent(&mut totals, now(20));
     assert_eq!(totals.superseded_bytes, 0);
+}
+
+/// The times of the samples of each series, as sent.
+fn assert_times_rise(points: &[String]) {
+    let mut last = std::collections::HashMap::new();
+    for point in points {
+        let (sample, at) = point.rsplit_once('@').unwrap();
+        let (series, at): (_, i64) = (sample.split_once("} ").unwrap().0, at.parse().unwrap());
+        assert!(last.insert(series, at).is_none_or(|last| last < at), "{point} in {points:?}");
+    }
+}
+
+#[test]
+fn two_changes_of_buckets_before_a_flush_take_turns() {
+    let mut totals = Totals::new(Limits::default());
+    for (bound, weight) in [(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)] {
+        let handle = open(&mut totals, "h", 1, &bounds(&[bound]), now(10)).unwrap();
+        totals.observe(handle, 9.0, weight).unwrap();
+        totals.describe_again();
+    }
+    let flush = flush(&mut totals, now(10));
+    let shown = lines(&flush.batch);
+    assert_times_rise(&shown);
+    let of_count: Vec<_> = shown.iter().filter_map(|line| line.strip_prefix(r#"h_count{x="1"} "#)).collect();
+    assert_eq!(
+        of_count,
+        ["0@9996", "1@9997", "stale@9998", "0@9999", "2@10000", "stale@10001", "0@10002", "3@10003"]
+    );
+    assert_eq!(totals.confirm(flush), 2);
+    assert_eq!((totals.len(), totals.superseded.len()), (1, 0));
+}
+
+#[test]
+fn turns_before_a_flush_are_bounded() {
+    let mut totals = Totals::new(Limits::default());
+    let kinds = [classic(), bounds(&[2.0])];
+    let restart = |totals: &mut Totals, x, turn: usize| {
+        let labels = labels("h", x);
+        let kind = &kinds[turn % 2];
+        totals.open_or_restart(
+            NewSeries { labels: labels.as_ref(), kind, help: "", unit: "", ttl: None },
+            now(1),
+        )
+    };
+    restart(&mut totals, 2, 0).unwrap();
+    for turn in 0..=TURNS_MAX {
+        restart(&mut totals, 1, turn).unwrap();
+    }
+    let refused = restart(&mut totals, 1, TURNS_MAX + 1).unwrap_err();
+    assert!(matches!(refused, Refused::Turns { .. }) && refused.is_over_limit(), "{refused}");
+    restart(&mut totals, 2, 1).unwrap();
+    assert_times_rise(&sent(&mut totals, now(1)));
+    restart(&mut totals, 1, TURNS_MAX + 1).unwrap();
 }

@@ -96,7 +96,7 @@ pub struct Totals {
     hasher: RandomState,
     pub(crate) names: Names,
     bytes: usize,
-    next_id: u64,
+    pub(crate) next_id: u64,
     refused: RefusedMetrics,
     /// Counts [`Totals::describe_again`]; 0 is what was read back from the journal.
     pub(crate) epoch: u32,
