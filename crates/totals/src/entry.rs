@@ -425,10 +425,10 @@ impl Totals {
         let (mut entries, mut entry) = (Vec::new(), Writer::new(self.last_flush_ms));
         self.requests.iter().for_each(|(request, wall_ms)| entry.applied(request, wall_ms));
         // Totals whose end is not committed yet: after a restart they are superseded again.
-        let superseded = self.superseded.iter().map(|old| &old.series).filter(|series| series.is_begun);
-        // One that has not been flushed yet has no start that is final.
-        let open = self.all().filter_map(|handle| self.get(handle)).filter(|series| series.is_journalled);
-        for series in superseded.chain(open) {
+        let superseded = self.superseded.iter().map(|old| &old.series);
+        let open = self.all().filter_map(|handle| self.get(handle));
+        // One that was never committed has no start that is final, and may be there in the place of one that was.
+        for series in superseded.chain(open).filter(|series| series.is_journalled) {
             entry.opened(series);
             entry.state(series);
             if entry.len() > SNAPSHOT_ENTRY_BYTES {

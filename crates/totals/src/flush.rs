@@ -172,14 +172,22 @@ impl Totals {
     /// The part is committed. Returns how many totals ended.
     pub fn confirm(&mut self, flush: Flush) -> usize {
         let mut ended = flush.superseded.len();
+        // What was superseded while the commit was under way.
+        let mut superseded = HashMap::new();
         for Flushed { handle, ends, .. } in flush.flushed {
-            let Some(series) = self.get_mut(handle) else { continue };
+            let Some(series) = self.get_mut(handle) else {
+                superseded.insert(handle, !ends);
+                continue;
+            };
             // A total that changed after its end was sent goes on: the journal gets it as a new one.
             series.is_journalled = !ends;
             if ends && !series.is_changed {
                 self.remove(handle);
                 ended += 1;
             }
+        }
+        if !superseded.is_empty() {
+            self.journalled(&superseded);
         }
         self.ended += ended as u64;
         ended

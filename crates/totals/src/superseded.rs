@@ -13,7 +13,7 @@
 //! begin after the last turn.
 //!
 //! A kill before that flush is committed leaves the old total in the journal: it is superseded again by the next line
-//! of its series.
+//! of its series. Totals that were never committed are lost, like everything that was not flushed.
 
 use crate::emit;
 use crate::flush::{Begin, Part};
@@ -185,6 +185,15 @@ impl Totals {
         }
         part.superseded.extend(self.superseded.drain(..count));
         self.count_superseded();
+    }
+
+    /// The journal has these now, or has their end, as is said for each.
+    pub(crate) fn journalled(&mut self, are_journalled: &HashMap<Handle, bool>) {
+        for old in &mut self.superseded {
+            if let Some(is_journalled) = are_journalled.get(&old.handle) {
+                old.series.is_journalled = *is_journalled;
+            }
+        }
     }
 
     /// The commit of these failed.

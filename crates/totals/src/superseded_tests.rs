@@ -294,6 +294,47 @@ fn two_changes_of_buckets_before_a_flush_take_turns() {
 }
 
 #[test]
+fn a_snapshot_has_the_committed_total_of_several_that_wait_for_their_end() {
+    let (mut totals, _) = with_histogram();
+    for step in 0..3 {
+        totals.describe_again();
+        match step {
+            1 => drop(open(&mut totals, "h", 1, &bounds(&[2.0]), now(12)).unwrap()),
+            _ => drop(open_summary(&mut totals, 12).unwrap()),
+        }
+        let failed = flush(&mut totals, now(12));
+        assert_times_rise(&lines(&failed.batch));
+        totals.retract(failed);
+    }
+    let mut again = restarted(&totals.snapshot(), Duration::from_secs(13));
+    let handle = again.find(labels("h", 1).as_ref()).unwrap();
+    assert_eq!((again.len(), again.get(handle).unwrap().total.kind()), (1, classic()));
+    open_summary(&mut again, 13).unwrap();
+    assert_times_rise(&sent(&mut again, now(13)));
+}
+
+#[test]
+fn a_total_that_is_superseded_during_its_commit_is_in_the_journal() {
+    let mut totals = Totals::new(Limits::default());
+    open(&mut totals, "h", 1, &classic(), now(0)).unwrap();
+    let first = flush(&mut totals, now(10));
+    totals.describe_again();
+    open(&mut totals, "h", 1, &bounds(&[2.0]), now(10)).unwrap();
+    totals.confirm(first);
+    let again = restarted(&totals.snapshot(), Duration::ZERO);
+    let handle = again.find(labels("h", 1).as_ref()).unwrap();
+    assert_eq!(again.get(handle).unwrap().total.kind(), classic());
+    // The same during a commit that fails: the total whose end was in it has its turn first.
+    let second = flush(&mut totals, now(10));
+    totals.describe_again();
+    open(&mut totals, "h", 1, &bounds(&[3.0]), now(10)).unwrap();
+    totals.retract(second);
+    let shown = sent(&mut totals, now(10));
+    assert_times_rise(&shown);
+    assert_eq!(shown.iter().filter(|line| line.starts_with("h_count") && line.contains("stale")).count(), 2);
+}
+
+#[test]
 fn turns_before_a_flush_are_bounded() {
     let mut totals = Totals::new(Limits::default());
     let kinds = [classic(), bounds(&[2.0])];
