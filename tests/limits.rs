@@ -98,6 +98,31 @@ fn by_the_code() -> Vec<(&'static str, &'static str, String)> {
             "dropped targets of a job that are kept to be shown",
             named(count(scrape::DROPPED_MAX), "DROPPED_MAX"),
         ),
+        (
+            "Scraping",
+            "files that match one path of `file_sd_configs`",
+            named(count(scrape::discovery::FILES_MAX), "FILES_MAX"),
+        ),
+        (
+            "Scraping",
+            "a file of `file_sd_configs`, an answer to `http_sd_configs`",
+            named(bytes(scrape::discovery::GROUPS_BYTES_MAX), "GROUPS_BYTES_MAX"),
+        ),
+        (
+            "Scraping",
+            "targets of one such file or answer",
+            named(count(scrape::discovery::TARGETS_MAX), "TARGETS_MAX"),
+        ),
+        (
+            "Scraping",
+            "addresses and labels of all targets of one such file or answer",
+            named(bytes(scrape::discovery::LABELS_BYTES_MAX), "LABELS_BYTES_MAX"),
+        ),
+        (
+            "Scraping",
+            "how long an answer to `http_sd_configs` may take",
+            named(time(scrape::discovery::ANSWER_TIME_MAX), "ANSWER_TIME_MAX"),
+        ),
         ("A series", "labels", count(series.labels)),
         ("A series", "a label's or metric's name", bytes(series.name_bytes)),
         ("A series", "a label's value", bytes(series.value_bytes)),

@@ -145,8 +145,8 @@ fn sections_for_a_server_are_accepted_with_a_warning_each() {
 fn unsupported_settings_of_prometheus_are_named() {
     assert_eq!(
         wrong(&format!("{DESTINATION}scrape_configs:\n  - job_name: x\n    ec2_sd_configs: []\n")),
-        "n.yml:5:5: scrape_configs[0].ec2_sd_configs: narthex does not find targets in this way: list them in \
-         static_configs\n  5 |     ec2_sd_configs: …\n    |     ^"
+        "n.yml:5:5: scrape_configs[0].ec2_sd_configs: narthex does not find targets in this way: use \
+         static_configs, file_sd_configs or http_sd_configs\n  5 |     ec2_sd_configs: …\n    |     ^"
     );
     let error = wrong(&format!("{DESTINATION}    azuread: {{certificate: {{}}}}\n"));
     assert!(error.starts_with("n.yml:3:"), "{error}");

@@ -58,7 +58,14 @@ fn received(config: &Config) -> Vec<String> {
     }
     for job in &config.jobs {
         let targets: usize = job.static_configs.iter().map(|group| group.targets.len()).sum();
-        let (every, targets) = (human(job.interval), counted(targets as u64, "target"));
+        let (every, mut targets) = (human(job.interval), counted(targets as u64, "target"));
+        for (key, entries) in
+            [("file_sd_configs", job.file_sd_configs.len()), ("http_sd_configs", job.http_sd_configs.len())]
+        {
+            if entries > 0 {
+                targets.push_str(&format!(", and those of {key}"));
+            }
+        }
         out.push(format!("scraping job {} every {every}: {targets}", job.name));
     }
     for listener in config.listeners.iter().filter(|listener| !listener.endpoints().is_empty()) {

@@ -1,6 +1,7 @@
 //! A job: an entry of `scrape_configs` with the defaults of `global`, checked.
 
 use crate::config::{Escaping, Global, Group, PageFormat, Protocol, Scheme, ScrapeConfig, Validation};
+use crate::discovery::{FileSd, HttpSd};
 use http_client::{Client, HttpConfig, Url};
 use relabel::Rule;
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ pub struct Job {
     pub http: HttpConfig,
     pub relabel_configs: Vec<Rule>,
     pub static_configs: Vec<Group>,
+    pub file_sd_configs: Vec<FileSd>,
+    pub http_sd_configs: Vec<HttpSd>,
     /// The most targets. `None`: no limit.
     pub target_limit: Option<u64>,
     pub keep_dropped_targets: Option<u64>,
@@ -61,13 +64,27 @@ pub struct Fault {
     /// The key within the entry, such as `scrape_timeout`.
     pub key: String,
     pub why: String,
+    /// Whether `why` begins with a key below `key`.
+    pub names_key: bool,
+}
+
+impl Fault {
+    fn new(key: impl Into<String>, why: impl Into<String>) -> Fault {
+        Fault { key: key.into(), why: why.into(), names_key: false }
+    }
+
+    /// The faults of an HTTP client's settings in the section `key`.
+    fn of_client(key: &str, url: &Url, http: &HttpConfig) -> Vec<Fault> {
+        let fault = |why: String| Fault { names_key: true, ..Fault::new(key, why) };
+        Client::errors(url, http).iter().map(|error| fault(error.to_string())).collect()
+    }
 }
 
 impl Job {
     /// The job that an entry describes, with all that is wrong with it. A job with faults must not be used.
     pub fn new(entry: &ScrapeConfig, global: &Global) -> (Job, Vec<Fault>) {
         let mut faults = Vec::new();
-        let mut fault = |key: &str, why: String| faults.push(Fault { key: key.into(), why });
+        let mut fault = |key: &str, why: String| faults.push(Fault::new(key, why));
         let not_zero = |duration: Option<Duration>| duration.filter(|duration| !duration.is_zero());
         let interval =
             not_zero(entry.scrape_interval).or(not_zero(global.scrape_interval)).unwrap_or(INTERVAL);
@@ -121,6 +138,8 @@ impl Job {
             http: entry.http(),
             relabel_configs: entry.relabel_configs.clone(),
             static_configs: entry.static_configs.clone(),
+            file_sd_configs: entry.file_sd_configs.clone(),
+            http_sd_configs: entry.http_sd_configs.clone(),
             target_limit: limit(entry.target_limit, global.target_limit),
             keep_dropped_targets: limit(entry.keep_dropped_targets, global.keep_dropped_targets),
             escaping,
@@ -153,7 +172,7 @@ impl Job {
     /// What is wrong with single keys.
     fn faults(&self, entry: &ScrapeConfig, global: &Global) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let mut fault = |key: &str, why: &str| faults.push(Fault { key: key.into(), why: why.into() });
+        let mut fault = |key: &str, why: &str| faults.push(Fault::new(key, why));
         if self.name.is_empty() {
             fault("job_name", "is empty: each job needs a name");
         }
@@ -187,10 +206,18 @@ impl Job {
         }
         let url = format!("{}://target.invalid/", self.scheme.as_str());
         if let Ok(url) = Url::parse(&url) {
-            for error in Client::errors(&url, &self.http) {
-                let message = error.to_string();
-                fault("", &message);
+            faults.extend(Fault::of_client("", &url, &self.http));
+        }
+        for (number, files) in self.file_sd_configs.iter().enumerate() {
+            let of_key = |(key, why)| Fault::new(format!("file_sd_configs[{number}].{key}"), why);
+            faults.extend(files.faults().into_iter().map(of_key));
+        }
+        for (number, http) in self.http_sd_configs.iter().enumerate() {
+            let key = format!("http_sd_configs[{number}]");
+            if http.refresh_interval.is_zero() {
+                faults.push(Fault::new(format!("{key}.refresh_interval"), "is 0: it must be longer"));
             }
+            faults.extend(Fault::of_client(&key, &http.url, &http.http()));
         }
         faults
     }
@@ -253,6 +280,27 @@ mod tests {
                 "static_configs[0].targets[1]",
             ),
             (serde_json::json!({"job_name": ""}), "job_name"),
+            (serde_json::json!({"file_sd_configs": [{"files": []}]}), "file_sd_configs[0].files"),
+            (
+                serde_json::json!({"file_sd_configs": [{"files": ["a.json", "a.txt"]}]}),
+                "file_sd_configs[0].files[1]",
+            ),
+            (
+                serde_json::json!({"file_sd_configs": [{"files": ["/a/*/b.yml"]}]}),
+                "file_sd_configs[0].files[0]",
+            ),
+            (
+                serde_json::json!({"file_sd_configs": [{"files": ["a.yml"], "refresh_interval": "0s"}]}),
+                "file_sd_configs[0].refresh_interval",
+            ),
+            (
+                serde_json::json!({"http_sd_configs": [{"url": "http://a/", "refresh_interval": "0s"}]}),
+                "http_sd_configs[0].refresh_interval",
+            ),
+            (
+                serde_json::json!({"http_sd_configs": [{"url": "http://a/", "no_proxy": "b"}]}),
+                "http_sd_configs[0]",
+            ),
         ] {
             let (_, faults) = Job::new(&entry(more.clone()), &Global::default());
             let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();

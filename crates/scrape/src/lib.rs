@@ -17,9 +17,11 @@
 //! # Where to start
 //!
 //! [`Job`] has the settings. [`targets`] makes targets, [`page`] makes batches, [`table`] knows the series of a target,
-//! [`schedule`] knows the time; these are pure. [`Scraper`] is the input, which runs the tasks.
+//! [`schedule`] knows the time; these are pure. [`Scraper`] is the input, which runs the tasks. [`discovery`] finds
+//! groups of targets.
 
 pub mod config;
+pub mod discovery;
 pub mod fetch;
 pub mod files;
 mod job;

@@ -1,9 +1,9 @@
 //! The targets of one job, each with its task.
 
 use crate::config::Group;
+use crate::discovery::{Discovery, Found, Source};
 use crate::fetch::accept;
 use crate::job::Job;
-use crate::scraper::STATIC;
 use crate::status::{Counters, PoolStatus, Status, View};
 use crate::table::Table;
 use crate::target_loop::{Order, TargetLoop};
@@ -12,10 +12,11 @@ use http::HeaderValue;
 use http_client::{Client, Url};
 use intake::Input;
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use supervisor::{FIRST_PAUSE, Task};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How often files with credentials and certificates are read again, at most.
@@ -70,6 +71,7 @@ impl Shared {
 #[derive(Debug)]
 struct Running {
     target: Arc<Target>,
+    pool: Arc<Shared>,
     status: Arc<Mutex<Status>>,
     orders: watch::Sender<Order>,
     task: JoinHandle<Option<Table>>,
@@ -87,7 +89,8 @@ pub(crate) struct Pool {
     shared: Arc<Shared>,
     view: View,
     /// The groups of targets by their source.
-    groups: BTreeMap<String, Vec<Group>>,
+    groups: BTreeMap<Source, Vec<Group>>,
+    discovery: Discovery,
     /// By identity.
     running: HashMap<u64, Running>,
     /// Targets that are gone and may come back.
@@ -101,13 +104,24 @@ pub(crate) struct Common {
     pub(crate) view: View,
     pub(crate) parses: Arc<Semaphore>,
     pub(crate) seed: u64,
+    /// Where discovery sends what it finds.
+    pub(crate) found: mpsc::Sender<Found>,
 }
 
 impl Pool {
-    pub(crate) fn new(job: Arc<Job>, common: &Common) -> Pool {
-        let view = common.view.clone();
-        let shared = shared(job, common);
-        Pool { shared, view, groups: BTreeMap::new(), running: HashMap::new(), leaving: Vec::new() }
+    /// Starts the tasks of a job.
+    pub(crate) fn start(job: Arc<Job>, common: &Common) -> Pool {
+        let mut pool = Pool {
+            shared: shared(job.clone(), common),
+            view: common.view.clone(),
+            groups: BTreeMap::new(),
+            discovery: Discovery::default(),
+            running: HashMap::new(),
+            leaving: Vec::new(),
+        };
+        pool.find(&job, common);
+        pool.sync(Vec::new());
+        pool
     }
 
     pub(crate) fn job(&self) -> &Arc<Job> {
@@ -115,21 +129,47 @@ impl Pool {
     }
 
     /// Goes over to other settings of the job. All tasks begin again; series whose target has the same labels go on.
-    pub(crate) fn change(&mut self, job: Arc<Job>, groups: Vec<Group>, common: &Common) {
-        self.shared = shared(job, common);
-        self.groups.insert(STATIC.into(), groups);
+    pub(crate) fn change(&mut self, job: Arc<Job>, common: &Common) {
+        self.shared = shared(job.clone(), common);
+        self.find(&job, common);
         let old: Vec<Running> = self.running.drain().map(|(_, running)| running).collect();
-        self.sync(old, true);
+        self.sync(old);
     }
 
-    /// Sets the groups of a source of targets.
-    pub(crate) fn set_groups(&mut self, source: &str, groups: Vec<Group>) {
-        self.groups.insert(source.to_string(), groups);
-        self.sync(Vec::new(), false);
+    /// Takes the targets of the configuration, and finds others. What was found by an entry that the job still has
+    /// stays.
+    fn find(&mut self, job: &Job, common: &Common) {
+        self.discovery.change(job, &common.found);
+        self.groups.retain(|source, _| self.discovery.has(source.entry));
+        self.groups.insert(Source::STATIC, job.static_configs.clone());
+    }
+
+    /// Sets the groups of targets that discovery has found.
+    pub(crate) fn found(&mut self, entry: u64, changes: Vec<(PathBuf, Vec<Group>)>) {
+        // The configuration may have changed meanwhile.
+        if !self.discovery.has(entry) {
+            return;
+        }
+        let mut is_other = false;
+        for (file, groups) in changes {
+            let source = Source { entry, file };
+            if self.groups.get(&source).map_or(&[][..], Vec::as_slice) == groups {
+                continue;
+            }
+            is_other = true;
+            if groups.is_empty() {
+                self.groups.remove(&source);
+            } else {
+                self.groups.insert(source, groups);
+            }
+        }
+        if is_other {
+            self.sync(Vec::new());
+        }
     }
 
     /// Starts and ends tasks, so that each target has one. `old` are tasks whose settings have changed.
-    fn sync(&mut self, old: Vec<Running>, rules_changed: bool) {
+    fn sync(&mut self, old: Vec<Running>) {
         let (targets, mut status) = self.targets();
         let limit = self.shared.job.target_limit;
         let over = limit
@@ -149,7 +189,7 @@ impl Pool {
             // The same series go on, also if the address or the interval is another one.
             let same = before.iter().position(|running| running.target.labels == target.labels);
             let same = same.map(|index| before.swap_remove(index));
-            let running = start(target, self.shared.clone(), same, rules_changed);
+            let running = start(target, self.shared.clone(), same);
             self.running.insert(identity, running);
         }
         for running in before {
@@ -167,6 +207,7 @@ impl Pool {
         let job = &self.shared.job;
         let kept = job.keep_dropped_targets.map_or(DROPPED_MAX, |limit| DROPPED_MAX.min(limit as usize));
         let (mut targets, mut status) = (BTreeMap::new(), PoolStatus::default());
+        let mut invalid = 0_usize;
         for group in self.groups.values().flatten() {
             for made in targets_of(group, job) {
                 match made {
@@ -180,13 +221,21 @@ impl Pool {
                         }
                     }
                     Made::Invalid { discovered, why } => {
-                        tracing::warn!(job = job.name, error = why, "a target can't be scraped");
+                        invalid += 1;
                         if status.invalid.len() < DROPPED_MAX {
                             status.invalid.push((discovered, why));
                         }
                     }
                 }
             }
+        }
+        if let Some((_, error)) = status.invalid.first() {
+            tracing::warn!(
+                job = job.name,
+                targets = invalid,
+                error,
+                "some targets can't be scraped; the error is that of the first"
+            );
         }
         (targets, status)
     }
@@ -239,12 +288,14 @@ fn shared(job: Arc<Job>, common: &Common) -> Arc<Shared> {
 }
 
 /// Starts the task of a target. It goes on with the series of `before`.
-fn start(target: Arc<Target>, pool: Arc<Shared>, before: Option<Running>, rules_changed: bool) -> Running {
+fn start(target: Arc<Target>, pool: Arc<Shared>, before: Option<Running>) -> Running {
+    // A target that is back may have left before the rules changed.
+    let rules_changed = before.as_ref().is_some_and(|before| !Arc::ptr_eq(&before.pool, &pool));
     let status = before.as_ref().map(|before| before.status.clone()).unwrap_or_default();
     let (orders, receiver) = watch::channel(Order::Scrape);
-    let of_task = (target.clone(), status.clone());
+    let of_task = (target.clone(), status.clone(), pool.clone());
     let task = tokio::spawn(async move {
-        let (target, status) = of_task;
+        let (target, status, pool) = of_task;
         let mut table = match before {
             None => None,
             Some(before) => {
@@ -266,5 +317,5 @@ fn start(target: Arc<Target>, pool: Arc<Shared>, before: Option<Running>, rules_
             tokio::time::sleep(FIRST_PAUSE).await;
         }
     });
-    Running { target, status, orders, task }
+    Running { target, pool, status, orders, task }
 }

@@ -1,18 +1,21 @@
 //! The input: it runs the jobs of the configuration, and changes those that a reload changes.
 
+use crate::discovery::Found;
 use crate::job::Job;
 use crate::pool::{Common, Leaving, Pool};
 use crate::status::View;
 use intake::{BindError, Bound, Endpoint, Exposure, Input, Listener, Running, Stop};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The name of the input.
 pub const NAME: &str = "scrape";
 /// Most pages that are parsed at once: so the memory that parsing takes does not grow with the number of targets.
 pub const PARSES_MAX: usize = 2;
+/// Messages about targets that were found and wait until the scraper reads them.
+const FOUND_MAX: usize = 16;
 
 /// The jobs of a configuration.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -89,21 +92,35 @@ impl Bound for Run {
 async fn run(input: Input, mut stop: Stop) {
     let Some(state) = input.state::<State>() else { return };
     let mut wanted = state.jobs.subscribe();
+    let (found, mut arriving) = mpsc::channel(FOUND_MAX);
     let common = Common {
         view: state.view.clone(),
         parses: Arc::new(Semaphore::new(PARSES_MAX)),
         seed: machine_seed(),
+        found,
         input,
     };
     let mut pools: BTreeMap<String, Pool> = BTreeMap::new();
     let mut leaving: Vec<Leaving> = Vec::new();
+    // The jobs of the start are a change, too.
+    wanted.mark_changed();
     loop {
-        let jobs = wanted.borrow_and_update().clone();
-        apply(jobs, &mut pools, &mut leaving, &common);
         tokio::select! {
             biased;
             () = stop.requested() => break,
-            changed = wanted.changed() => if changed.is_err() { break },
+            changed = wanted.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                let jobs = wanted.borrow_and_update().clone();
+                apply(jobs, &mut pools, &mut leaving, &common);
+            }
+            Some(found) = arriving.recv() => {
+                let Found { job, entry, changes } = found;
+                if let Some(pool) = pools.get_mut(&job) {
+                    pool.found(entry, changes);
+                }
+            }
         }
     }
     for (name, pool) in pools {
@@ -127,23 +144,20 @@ fn apply(
         pools.keys().filter(|name| !jobs.iter().any(|job| job.name == **name)).cloned().collect();
     leaving.extend(gone.iter().filter_map(|name| pools.remove(name)).map(Pool::remove));
     for job in jobs {
-        let groups = job.static_configs.clone();
         match pools.get_mut(&job.name) {
             Some(pool) if *pool.job() == job => {}
-            Some(pool) => pool.change(job, groups, common),
+            Some(pool) => pool.change(job, common),
             None => {
-                let mut pool = Pool::new(job.clone(), common);
-                pool.set_groups(STATIC, groups);
-                pools.insert(job.name.clone(), pool);
+                pools.insert(job.name.clone(), Pool::start(job, common));
             }
         }
     }
 }
 
-/// The source of the targets in the configuration itself.
-pub(crate) const STATIC: &str = "static";
-
 /// A number by the name of this machine, so that two machines scrape the same target at different times.
 fn machine_seed() -> u64 {
     xxh3_64(rustix::system::uname().nodename().to_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,8 @@ pub(super) const NOT_FOR_AN_AGENT: [(&str, &str); 4] = [
 const CLIENT_SECRET: &str = "narthex asks for tokens with a client's secret only";
 
 /// What to do about a way to find targets that narthex does not have.
-const DISCOVERY: &str = "narthex does not find targets in this way: list them in static_configs";
+const DISCOVERY: &str =
+    "narthex does not find targets in this way: use static_configs, file_sd_configs or http_sd_configs";
 
 /// Keys of Prometheus that narthex does not support: the last part of the key, and the message.
 const ABSENT: &[(&str, &str)] = &[
@@ -28,10 +29,8 @@ const ABSENT: &[(&str, &str)] = &[
     ("dockerswarm_sd_configs", DISCOVERY),
     ("ec2_sd_configs", DISCOVERY),
     ("eureka_sd_configs", DISCOVERY),
-    ("file_sd_configs", DISCOVERY),
     ("gce_sd_configs", DISCOVERY),
     ("hetzner_sd_configs", DISCOVERY),
-    ("http_sd_configs", DISCOVERY),
     ("ionos_sd_configs", DISCOVERY),
     ("kubernetes_sd_configs", DISCOVERY),
     ("kuma_sd_configs", DISCOVERY),

@@ -4,6 +4,7 @@
 
 pub(crate) mod http;
 
+use crate::discovery::{FileSd, HttpSd};
 use formats::text::Format;
 use http::http_section;
 use model::duration;
@@ -93,6 +94,10 @@ http_section!(
         pub metric_relabel_configs: Vec<Rule>,
         #[serde(default)]
         pub static_configs: Vec<Group>,
+        #[serde(default)]
+        pub file_sd_configs: Vec<FileSd>,
+        #[serde(default)]
+        pub http_sd_configs: Vec<HttpSd>,
     }
 );
 
@@ -100,6 +105,8 @@ impl ScrapeConfig {
     /// Makes relative paths relative to `folder`, the folder of the configuration file.
     pub fn resolve_paths(&mut self, folder: &Path) {
         self.resolve_http_paths(folder);
+        self.file_sd_configs.iter_mut().for_each(|files| files.resolve_paths(folder));
+        self.http_sd_configs.iter_mut().for_each(|http| http.resolve_paths(folder));
     }
 }
 
@@ -125,13 +132,22 @@ pub struct Global {
     pub scrape_failure_log_file: Option<PathBuf>,
 }
 
-/// Targets with labels in common: an entry of `static_configs`.
+/// Targets with labels in common: an entry of `static_configs`, and what discovery finds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Group {
     /// Addresses, such as `host:9100`.
+    #[serde(deserialize_with = "or_empty")]
     pub targets: Vec<String>,
+    #[serde(deserialize_with = "or_empty")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// Reads a value, or null as an empty one: that is how Go writes an empty list.
+fn or_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -234,6 +250,12 @@ fn metrics_path() -> String {
 
 pub(crate) fn yes() -> bool {
     true
+}
+
+/// Reads a duration.
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    duration::parse(&text).map_err(D::Error::custom)
 }
 
 /// Reads a duration, or nothing.

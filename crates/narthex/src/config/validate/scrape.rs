@@ -57,9 +57,11 @@ fn entries(
         }
         let (job, found) = Job::new(entry, global);
         for fault in found {
-            match fault.key.as_str() {
-                "" => faults.add_within(&path, &fault.why),
-                key => faults.add(&format!("{path}.{key}"), fault.why),
+            let key = if fault.key.is_empty() { path.clone() } else { format!("{path}.{}", fault.key) };
+            if fault.names_key {
+                faults.add_within(&key, &fault.why);
+            } else {
+                faults.add(&key, fault.why);
             }
         }
         jobs.push(Arc::new(job));
@@ -114,7 +116,9 @@ mod tests {
                     - {job_name: a, scrape_interval: 5s, scrape_timeout: 6s, native_histogram_bucket_limit: 5}\n\
                     - {job_name: a, basic_auth: {username: x}, authorization: {credentials: y}}\n\
                     - {job_name: b, static_configs: [{targets: ['http://a/']}]}\n\
-                    - {job_name: c, kubernetes_sd_configs: []}\n";
+                    - {job_name: c, kubernetes_sd_configs: []}\n\
+                    - {job_name: d, file_sd_configs: [{files: [a.txt]}]}\n\
+                    - {job_name: e, http_sd_configs: [{url: 'http://a/', no_proxy: b}]}\n";
         let found = mistakes(text);
         for wanted in [
             "scrape_configs[0].scrape_timeout: 6s is more than scrape_interval, 5s",
@@ -123,10 +127,12 @@ mod tests {
             "basic_auth and authorization exclude each other",
             "scrape_configs[2].static_configs[0].targets[0]: an address is HOST:PORT",
             "scrape_configs[3].kubernetes_sd_configs: narthex does not find targets in this way",
+            "scrape_configs[4].file_sd_configs[0].files[0]: a.txt: the name must end with .json, .yml or .yaml",
+            "scrape_configs[5].http_sd_configs[0].no_proxy: no_proxy needs proxy_url",
         ] {
             assert!(found.iter().any(|mistake| mistake.contains(wanted)), "{wanted}: {found:#?}");
         }
-        assert_eq!(found.len(), 6, "{found:#?}");
+        assert_eq!(found.len(), 8, "{found:#?}");
     }
 
     #[test]
