@@ -99,7 +99,7 @@ pub(super) struct Files {
 /// The state of a task, which continues if the task panics.
 pub(super) type Looked = Arc<Mutex<Files>>;
 
-/// A change of a file: its groups, which are none if the file is gone; or why it can't be used.
+/// A change of a file: its groups, no groups if the file is gone, or why it can't be used.
 type Change = (PathBuf, Result<Vec<Group>, String>);
 
 impl Files {
