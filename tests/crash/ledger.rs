@@ -4,7 +4,6 @@
 //! The place of a sample in its series is its timestamp minus [`base_ms`]. The series `crash_numbered` count 0, 1, 2,
 //! ... in their timestamps and in their values. A series of a group has times that narthex sets, and values that
 //! increase with each push.
-//! gives it, and values that rise with each push.
 
 use std::collections::{HashMap, HashSet};
 use support::receiver::Received;

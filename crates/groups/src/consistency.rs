@@ -5,7 +5,6 @@
 //! of a summary or histogram. Unlike in the Pushgateway, groups may give a name different types and help texts, as
 //! targets of a scrape may. Otherwise, after an upgrade that changes a type, pushes of new instances would be refused
 //! until the groups of the old instances are deleted.
-//! type would be refused until the groups of the old ones are deleted.
 
 use super::group::{Family, Group};
 use super::state::State;

@@ -41,7 +41,6 @@ impl FastLimits {
 /// Names and values are passed in their form on the wire: their length of one or two bytes, and the text. So they are
 /// copied unchanged. The slices may continue behind the text: the bytes there are copied too, and overwritten
 /// afterwards.
-/// overwritten again.
 #[derive(Debug)]
 pub(super) struct FastLabels<'r> {
     space: &'r mut [u8],
