@@ -15,16 +15,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use support::narthex::{config_with, listening_url};
-use support::process::free_port;
+use support::process::{crash_rounds, free_port};
 use support::{FakeReceiver, Process, SOON, http, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
 const CLIENTS: u64 = 3;
 const KILLS: u64 = 6;
-
-fn kills() -> u64 {
-    std::env::var("NARTHEX_CRASH_ROUNDS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
-}
 
 /// A counter that went up by 1, and a histogram with one more observation, of 0.25.
 fn body(series: u64, start: u64, time: u64) -> String {
@@ -94,7 +90,7 @@ fn totals_are_exact_after_many_kills(accumulate: &str, series_of: fn(u64) -> u64
                 }
             });
         }
-        for kill in 0..kills() {
+        for kill in 0..crash_rounds(KILLS) {
             std::thread::sleep(Duration::from_millis(50 + kill * 377 % 1500));
             narthex.kill();
             narthex = start(&data, &config, &address);
@@ -105,7 +101,7 @@ fn totals_are_exact_after_many_kills(accumulate: &str, series_of: fn(u64) -> u64
     for (client, sent) in (0..).zip(&sent) {
         *expected.entry(series_of(client).to_string()).or_default() += sent.load(Ordering::SeqCst);
     }
-    println!("{accumulate}: {expected:?} requests over {} kills", kills());
+    println!("{accumulate}: {expected:?} requests over {} kills", crash_rounds(KILLS));
     for (name, factor) in [
         ("orders_total", 1.0),
         ("wait_count", 1.0),

@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::narthex::{config_with, listening_url};
-use support::process::free_port;
+use support::process::{crash_rounds, free_port};
 use support::{FakeReceiver, Process, Pushgateway, SOON, http, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_narthex");
@@ -28,10 +28,6 @@ const KILLS: u64 = 6;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The number of StatsD lines a second, each with a counter and a timer.
 const LINES_A_SECOND: u32 = 200;
-
-fn kills() -> u64 {
-    std::env::var("NARTHEX_CRASH_ROUNDS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
-}
 
 /// Runs `narthex push --add`; the push waits in the spool if it can't be sent.
 fn push(url: &str, spool: &Path) -> bool {
@@ -111,7 +107,7 @@ fn totals_are_exact_after_many_kills() {
             }
         });
         let lines = scope.spawn(|| send_lines(&socket, &stop));
-        for kill in 0..kills() {
+        for kill in 0..crash_rounds(KILLS) {
             // Some runs end before the first interval, others after several.
             std::thread::sleep(Duration::from_millis(100 + kill * 377 % 2500));
             killed.push(Instant::now());

@@ -24,6 +24,11 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+/// How often a test kills: as often as `NARTHEX_CRASH_ROUNDS` says, or else `default` times.
+pub fn crash_rounds(default: u64) -> u64 {
+    std::env::var("NARTHEX_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(default)
+}
+
 /// The most lines of output that are kept. The oldest are removed first.
 pub const MAX_LINES: usize = 20_000;
 
