@@ -349,7 +349,7 @@ impl Replay {
                 }
                 let series = Series {
                     id,
-                    metadata: self.totals.metadata(labels.as_ref(), &kind, &help, ""),
+                    metadata: self.totals.names.metadata(labels.as_ref(), &kind, &help, ""),
                     total: Total::new(&kind),
                     labels,
                     mark: [0; 2],

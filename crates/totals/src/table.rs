@@ -310,16 +310,6 @@ impl Totals {
         &self.refused
     }
 
-    pub(crate) fn metadata(
-        &self,
-        labels: LabelsRef<'_>,
-        kind: &Kind,
-        help: &str,
-        unit: &str,
-    ) -> Arc<Metadata> {
-        self.names.metadata(labels, kind, help, unit)
-    }
-
     /// Whether the limits allow a new series, in place of `old`.
     pub(crate) fn admit(&self, new: NewSeries<'_>, old: Option<&Series>) -> Result<(), Refused> {
         let name = new.labels.metric_name().unwrap_or_default();
