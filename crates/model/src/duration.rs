@@ -1,5 +1,7 @@
 //! Durations: parsed in Prometheus' format (`30s`, `1m30s`, `5d`, `500ms`, `0`), and formatted for people.
 
+use serde::de::{Deserialize, Deserializer, Error};
+use std::fmt;
 use std::time::Duration;
 
 /// The text is not a duration.
@@ -45,6 +47,33 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         rest = tail;
     }
     Ok(Duration::from_millis(total))
+}
+
+/// [`parse`], for serde's `deserialize_with`. A number is read as the text of its digits.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    struct Visitor;
+    impl serde::de::Visitor<'_> for Visitor {
+        type Value = Duration;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration like 30s, 1m30s or 5d")
+        }
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Duration, E> {
+            parse(text).map_err(E::custom)
+        }
+        fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Duration, E> {
+            parse(&number.to_string()).map_err(E::custom)
+        }
+        fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Duration, E> {
+            parse(&number.to_string()).map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_any(Visitor)
+}
+
+/// [`parse`], for serde's `deserialize_with`, where the value may be missing.
+pub fn deserialize_maybe<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| parse(&text).map_err(D::Error::custom)).transpose()
 }
 
 /// Formats a duration for people, in its two largest units: `3 s`, `2 min 5 s`, `4 h 10 min`, `2 d 3 h`.

@@ -7,7 +7,7 @@ use http_server::web_config::TlsServerConfig;
 use remote::RemoteWrite;
 use scrape::config::{Escaping, Protocol, ScrapeConfig, Validation};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny};
+use serde::de::{Deserializer, IgnoredAny};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -114,9 +114,9 @@ macro_rules! global {
         pub struct Global {
             /// Labels that are added to everything that is sent, unless the series has them already.
             pub external_labels: Option<BTreeMap<String, String>>,
-            #[serde(deserialize_with = "maybe_duration")]
+            #[serde(deserialize_with = "model::duration::deserialize_maybe")]
             pub scrape_interval: Option<Duration>,
-            #[serde(deserialize_with = "maybe_duration")]
+            #[serde(deserialize_with = "model::duration::deserialize_maybe")]
             pub scrape_timeout: Option<Duration>,
             pub scrape_protocols: Option<Vec<Protocol>>,
             #[serde(deserialize_with = "model::size::deserialize_amount")]
@@ -186,7 +186,7 @@ pub struct Log {
     /// The budget of the log on disk.
     pub max_size: Option<Size>,
     /// How long the log keeps samples that no destination has read.
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "model::duration::deserialize_maybe")]
     pub max_age: Option<Duration>,
     /// What happens when the budget is used up.
     pub when_full: WhenFull,
@@ -240,7 +240,7 @@ pub struct Send {
 #[serde(deny_unknown_fields, default)]
 pub struct Receive {
     /// Samples older than this are refused.
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "model::duration::deserialize_maybe")]
     pub max_age: Option<Duration>,
     pub remote_write: Option<Input>,
     pub import: Option<Input>,
@@ -286,11 +286,4 @@ fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 ) -> Result<Option<T>, D::Error> {
     let section: Option<T> = Option::deserialize(deserializer)?;
     Ok(Some(section.unwrap_or_default()))
-}
-
-pub(super) fn maybe_duration<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    let text: Option<String> = Option::deserialize(deserializer)?;
-    text.map(|text| model::duration::parse(&text).map_err(D::Error::custom)).transpose()
 }

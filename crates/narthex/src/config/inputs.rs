@@ -1,6 +1,6 @@
 //! The sections of the inputs as they are written, and the list of all inputs.
 
-use super::file::{File, maybe_duration};
+use super::file::File;
 use collect::{CollectorError, CollectorSet};
 use ipnet::IpNet;
 use relabel::Rule;
@@ -137,10 +137,10 @@ input_section!(
         /// If true, every machine that reaches the address may send.
         pub allow_unauthenticated: bool,
         /// How often totals are appended to the log.
-        #[serde(deserialize_with = "maybe_duration")]
+        #[serde(deserialize_with = "model::duration::deserialize_maybe")]
         pub interval: Option<Duration>,
         /// How long a series is kept after its last line.
-        #[serde(deserialize_with = "maybe_duration")]
+        #[serde(deserialize_with = "model::duration::deserialize_maybe")]
         pub ttl: Option<Duration>,
         /// The kinds of histogram that are made of timers, histograms and distributions.
         pub timers: Option<Timers>,
@@ -254,7 +254,7 @@ input_section!(
         /// How many senders a series of deltas has.
         pub accumulate: Option<Accumulate>,
         /// How long a series of deltas is kept after its last data point.
-        #[serde(deserialize_with = "maybe_duration")]
+        #[serde(deserialize_with = "model::duration::deserialize_maybe")]
         pub accumulate_ttl: Option<Duration>,
     }
 );
@@ -337,7 +337,7 @@ impl<'de> Deserialize<'de> for Network {
 #[serde(deny_unknown_fields, default)]
 pub struct Host {
     /// The interval of collections.
-    #[serde(deserialize_with = "maybe_duration")]
+    #[serde(deserialize_with = "model::duration::deserialize_maybe")]
     pub interval: Option<Duration>,
     pub collectors: Option<Collectors>,
     /// The folder where the machine's root is mounted.
@@ -404,10 +404,10 @@ input_section!(
     #[derive(Default)]
     pub struct Pushgateway {
         /// How often each group is sent again.
-        #[serde(deserialize_with = "maybe_duration")]
+        #[serde(deserialize_with = "model::duration::deserialize_maybe")]
         pub interval: Option<Duration>,
         /// How long a group is kept after its last push.
-        #[serde(deserialize_with = "maybe_duration")]
+        #[serde(deserialize_with = "model::duration::deserialize_maybe")]
         pub ttl: Option<Duration>,
         /// If true, groups can be scraped, too.
         pub expose: Option<bool>,

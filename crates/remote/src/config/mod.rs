@@ -5,7 +5,6 @@
 //! Differences from Prometheus: exemplars and native histograms are sent, and 429 is retried, unless that is
 //! switched off. A key that Prometheus has and narthex has not is an error.
 
-pub mod duration;
 pub mod identity;
 mod queue;
 
@@ -46,7 +45,7 @@ pub struct RemoteWrite {
     #[serde(default)]
     pub name: Option<String>,
     /// The longest time that a request may take.
-    #[serde(default = "default_remote_timeout", deserialize_with = "duration::deserialize")]
+    #[serde(default = "default_remote_timeout", deserialize_with = "model::duration::deserialize")]
     pub remote_timeout: Duration,
     /// Pins the protocol's version. If absent: 2.0, and 1.0 if the receiver does not support it.
     #[serde(default)]
@@ -76,7 +75,7 @@ pub struct RemoteWrite {
     #[serde(default)]
     pub catch_up: CatchUp,
     /// How far back the receiver accepts samples out of order. 0 if it accepts none.
-    #[serde(default, deserialize_with = "duration::deserialize")]
+    #[serde(default, deserialize_with = "model::duration::deserialize")]
     pub out_of_order_window: Duration,
     /// How types and help texts are sent in 1.0. In 2.0 they are sent with each series.
     #[serde(default)]

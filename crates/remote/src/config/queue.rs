@@ -1,6 +1,5 @@
 //! Settings of a destination's queue and of its metadata: Prometheus' keys.
 
-use super::duration;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ pub struct QueueConfig {
     /// Most samples in a request.
     pub max_samples_per_send: usize,
     /// How long a sample waits at most for a request to fill up. Prometheus has 5 s.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "model::duration::deserialize")]
     pub batch_send_deadline: Duration,
     /// The user has set the deadline, so requests are not sent earlier because the destination is idle.
     #[serde(skip)]
@@ -32,15 +31,15 @@ pub struct QueueConfig {
     #[serde(deserialize_with = "model::size::deserialize_rate")]
     pub max_bytes_per_second: Option<u64>,
     /// First pause after a failed request. It doubles with each failure.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "model::duration::deserialize")]
     pub min_backoff: Duration,
     /// Longest pause after a failed request.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "model::duration::deserialize")]
     pub max_backoff: Duration,
     /// Whether requests answered with 429 are sent again (off by default in Prometheus).
     pub retry_on_http_429: bool,
     /// Samples older than this are dropped and counted. Off if 0.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "model::duration::deserialize")]
     pub sample_age_limit: Duration,
 }
 
@@ -80,7 +79,7 @@ impl Default for QueueConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct MetadataConfig {
     pub send: bool,
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "model::duration::deserialize")]
     pub send_interval: Duration,
     /// Most families in a request.
     pub max_samples_per_send: usize,

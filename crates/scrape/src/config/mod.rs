@@ -7,10 +7,9 @@ pub(crate) mod http;
 use crate::discovery::{FileSd, HttpSd};
 use formats::text::Format;
 use http::http_section;
-use model::duration;
 use relabel::Rule;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
+use serde::de::Deserializer;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,9 +18,9 @@ http_section!(
     /// An entry of `scrape_configs`.
     pub struct ScrapeConfig {
         pub job_name: String,
-        #[serde(default, deserialize_with = "maybe_duration")]
+        #[serde(default, deserialize_with = "model::duration::deserialize_maybe")]
         pub scrape_interval: Option<Duration>,
-        #[serde(default, deserialize_with = "maybe_duration")]
+        #[serde(default, deserialize_with = "model::duration::deserialize_maybe")]
         pub scrape_timeout: Option<Duration>,
         /// The formats that targets are asked for, the best first.
         #[serde(default)]
@@ -250,16 +249,4 @@ fn metrics_path() -> String {
 
 pub(crate) fn yes() -> bool {
     true
-}
-
-/// Reads a duration.
-pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    duration::parse(&text).map_err(D::Error::custom)
-}
-
-/// Reads a duration, or nothing.
-pub fn maybe_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text: Option<String> = Option::deserialize(deserializer)?;
-    text.map(|text| duration::parse(&text).map_err(D::Error::custom)).transpose()
 }

@@ -27,7 +27,7 @@ pub struct FileSd {
     /// Paths of JSON and YAML files. The last part of a path may have a `*`.
     pub files: Vec<PathBuf>,
     /// When files are read again although they look unchanged.
-    #[serde(default = "refresh", deserialize_with = "crate::config::duration")]
+    #[serde(default = "refresh", deserialize_with = "model::duration::deserialize")]
     pub refresh_interval: Duration,
 }
 

@@ -24,7 +24,7 @@ http_section!(
     pub struct HttpSd {
         pub url: Url,
         /// How often the server is asked.
-        #[serde(default = "refresh", deserialize_with = "crate::config::duration")]
+        #[serde(default = "refresh", deserialize_with = "model::duration::deserialize")]
         pub refresh_interval: Duration,
     }
 );
