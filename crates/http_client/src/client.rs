@@ -8,10 +8,11 @@ use crate::failure::{Failure, FailureKind};
 use crate::fetch::Fetcher;
 use crate::proxy::{Proxies, ProxyError};
 use crate::tls::TlsError;
+use crate::words::{read_words, status_and_words};
 use crate::{HttpConfig, USER_AGENT, Url};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, Response, Uri};
+use http::{Method, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
@@ -72,6 +73,16 @@ pub struct Reply {
     /// Differs from the request's URL after a redirect.
     pub uri: Uri,
     pub response: Response<Incoming>,
+}
+
+/// Why [`Client::get`] has no response.
+#[derive(Debug, thiserror::Error)]
+pub enum GetError {
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The status is not 200: the status and the server's words.
+    #[error("{0}")]
+    Status(String),
 }
 
 /// A client for one server. Clones share its connections.
@@ -178,6 +189,24 @@ impl Client {
     /// The same as [`Fetcher::ask_for_tls`], for a request to the client's server.
     pub async fn ask_for_tls(&self, failure: Failure) -> Failure {
         self.fetcher.ask_for_tls(self.url().uri(), failure).await
+    }
+
+    /// Gets what is at the client's URL. The body may follow until the deadline.
+    pub async fn get(&self, headers: HeaderMap, deadline: Deadline) -> Result<Response<Incoming>, GetError> {
+        let request = Request {
+            method: Method::GET,
+            uri: self.url().uri().clone(),
+            signed_headers: HeaderMap::new(),
+            headers,
+            body: Bytes::new(),
+        };
+        let response = self.send(request, deadline, || {}).await?.response;
+        let status = response.status();
+        if status != StatusCode::OK {
+            let words = read_words(response.into_body(), deadline.left()).await;
+            return Err(GetError::Status(status_and_words(status.as_u16(), &words)));
+        }
+        Ok(response)
     }
 
     /// Sends a request and waits for the head of the answer. Follows redirects that keep method and body: 307 and 308,

@@ -22,7 +22,7 @@ pub mod url;
 mod words;
 
 pub use auth::AuthError;
-pub use client::{Client, ClientError, Deadline, REDIRECTS_MAX, Reply, Request};
+pub use client::{Client, ClientError, Deadline, GetError, REDIRECTS_MAX, Reply, Request};
 pub use config::HttpConfig;
 pub use explain::is_for_tls;
 pub use failure::{Failure, FailureKind};

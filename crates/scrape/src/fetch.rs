@@ -3,13 +3,12 @@
 use crate::config::{PageFormat, Protocol};
 use crate::job::{Job, PAGE_BYTES_MAX};
 use crate::targets::Target;
-use bytes::Bytes;
 use formats::compress::{Decompressor, Encoding};
 use formats::text::Format;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt;
-use http_client::{Client, Deadline, Failure, Request, read_words, status_and_words};
+use http_client::{Client, Deadline, Failure, GetError};
 use intake::{Refusal, Share};
 
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
@@ -26,7 +25,7 @@ pub struct Body {
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error(transparent)]
-    Failed(#[from] Failure),
+    Failed(Failure),
     #[error("the target answered {0}")]
     Status(String),
     #[error("the page is not complete after {0:?}, the scrape_timeout")]
@@ -40,6 +39,15 @@ pub enum FetchError {
     /// There is no memory for it now, which is no fault of the target's.
     #[error("{0}")]
     NoMemory(Refusal),
+}
+
+impl From<GetError> for FetchError {
+    fn from(error: GetError) -> Self {
+        match error {
+            GetError::Failed(failure) => FetchError::Failed(failure),
+            GetError::Status(status) => FetchError::Status(status),
+        }
+    }
 }
 
 /// The most bytes of a page: from this many on it is refused.
@@ -117,18 +125,7 @@ pub async fn fetch(
     if let Ok(seconds) = HeaderValue::try_from(target.timeout.as_secs_f64().to_string()) {
         headers.insert(TIMEOUT_HEADER, seconds);
     }
-    let request = Request {
-        method: Method::GET,
-        uri: client.url().uri().clone(),
-        signed_headers: HeaderMap::new(),
-        headers,
-        body: Bytes::new(),
-    };
-    let (head, mut incoming) = client.send(request, deadline, || {}).await?.response.into_parts();
-    if head.status != http::StatusCode::OK {
-        let words = read_words(incoming, deadline.left()).await;
-        return Err(FetchError::Status(status_and_words(head.status.as_u16(), &words)));
-    }
+    let (head, mut incoming) = client.get(headers, deadline).await?.into_parts();
     let header = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let format = format_of(header(CONTENT_TYPE), job.fallback);
     let is_gzip = header(CONTENT_ENCODING).is_some_and(|encoding| encoding.eq_ignore_ascii_case("gzip"));
@@ -169,13 +166,7 @@ pub fn decompress(body: Body, limit: BodyLimit) -> Result<Vec<u8>, FetchError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
-    use crate::config::Global;
-
-    fn job(more: serde_json::Value) -> Job {
-        let mut all = serde_json::json!({"job_name": "j"});
-        all.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
-        Job::new(&serde_json::from_value(all).unwrap(), &Global::default()).0
-    }
+    use crate::job::tests::job;
 
     #[test]
     fn targets_are_asked_for_formats_as_by_prometheus() {

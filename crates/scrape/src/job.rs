@@ -224,15 +224,23 @@ impl Job {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
 
-    fn entry(more: serde_json::Value) -> ScrapeConfig {
-        let mut all = serde_json::json!({"job_name": "a"});
+    /// An entry called `j`, with more keys.
+    pub(crate) fn entry(more: serde_json::Value) -> ScrapeConfig {
+        let mut all = serde_json::json!({"job_name": "j"});
         let more = more.as_object().cloned().unwrap_or_default();
         all.as_object_mut().unwrap().extend(more);
         serde_json::from_value(all).unwrap()
+    }
+
+    /// The job of [`entry`].
+    pub(crate) fn job(more: serde_json::Value) -> Job {
+        let (job, faults) = Job::new(&entry(more), &Global::default());
+        assert_eq!(faults, []);
+        job
     }
 
     #[test]

@@ -206,13 +206,7 @@ pub fn exact(duration: Duration) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
     use super::*;
-    use crate::config::Global;
-
-    fn job(more: serde_json::Value) -> Job {
-        let mut all = serde_json::json!({"job_name": "j"});
-        all.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
-        Job::new(&serde_json::from_value(all).unwrap(), &Global::default()).0
-    }
+    use crate::job::tests::job;
 
     fn one(labels: serde_json::Value, more: serde_json::Value) -> Made {
         let job = job(more);

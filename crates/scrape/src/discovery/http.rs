@@ -4,11 +4,10 @@ use super::Sender;
 use super::groups::{GROUPS_BYTES_MAX, of_json};
 use crate::config::Group;
 use crate::config::http::http_section;
-use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Limited};
-use http_client::{Client, Deadline, Request, Url, read_words, status_and_words};
+use http_client::{Client, Deadline, GetError, Url};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,17 +81,13 @@ pub(super) async fn ask(settings: &HttpSd, client: &mut Option<Client>) -> Resul
     if let Ok(seconds) = HeaderValue::try_from(settings.refresh_interval.as_secs_f64().to_string()) {
         headers.insert(INTERVAL_HEADER, seconds);
     }
-    let uri = client.url().uri().clone();
-    let full_url = uri.to_string();
-    let request =
-        Request { method: Method::GET, uri, signed_headers: HeaderMap::new(), headers, body: Bytes::new() };
+    let full_url = client.url().uri().to_string();
     let deadline = Deadline::after(settings.refresh_interval.min(ANSWER_TIME_MAX));
-    let reply = client.send(request, deadline, || {}).await.map_err(|failure| failure.to_string())?;
-    let (head, body) = reply.response.into_parts();
-    if head.status != StatusCode::OK {
-        let words = read_words(body, deadline.left()).await;
-        return Err(format!("the server answered {}", status_and_words(head.status.as_u16(), &words)));
-    }
+    let response = client.get(headers, deadline).await.map_err(|error| match error {
+        GetError::Failed(failure) => failure.to_string(),
+        GetError::Status(status) => format!("the server answered {status}"),
+    })?;
+    let (head, body) = response.into_parts();
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/json") {

@@ -1,18 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test reports")]
 use super::*;
-use crate::config::Global;
+use crate::job::tests::job;
 use std::sync::{Arc, Mutex};
 use support::FakeReceiver;
 use support::receiver::Answer;
 use tokio::time::timeout;
-
-fn job(more: serde_json::Value) -> Job {
-    let mut all = serde_json::json!({"job_name": "j"});
-    all.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
-    let (job, faults) = Job::new(&serde_json::from_value(all).unwrap(), &Global::default());
-    assert_eq!(faults, []);
-    job
-}
 
 /// The next message: the number of the task, and the addresses.
 async fn next(found: &mut mpsc::Receiver<Found>) -> (u64, Vec<String>) {

@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "helper functions of tests")]
 use super::*;
-use crate::config::Global;
-use crate::job::Job;
 use formats::text::Format;
 
 const TEXT: PageFormat = PageFormat::Text(Format::Text);
@@ -19,12 +17,8 @@ struct World {
 
 impl World {
     fn new(job: serde_json::Value) -> Self {
-        let mut all = serde_json::json!({"job_name": "j"});
-        all.as_object_mut().unwrap().extend(job.as_object().cloned().unwrap());
-        let (job, faults) = Job::new(&serde_json::from_value(all).unwrap(), &Global::default());
-        assert_eq!(faults, []);
         World {
-            sampling: job.sampling,
+            sampling: crate::job::tests::job(job).sampling,
             target: Labels::from_pairs([("job", "j"), ("instance", "i")]),
             hasher: Hasher::new(),
             table: Table::default(),
